@@ -1,0 +1,126 @@
+"""H.264 through PyAV; importing this file needs the package `av`."""
+
+from __future__ import annotations
+
+import os
+import struct
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+
+from .files import OutputError
+
+TICKS_PER_SECOND = 90_000
+# Fragments while writing, an ordinary file at the end; the head waits for the first fragment so that the times in it
+# take account of reordered pictures and the video starts at 0.
+MOV_FLAGS = "hybrid_fragmented+delay_moov"
+# Thin lines and small letters need more than the usual 23; measured on composed pictures, see `PRESET`.
+QUALITY_CRF = 21
+PRESET = "veryfast"
+# What ITU-T H.273 calls the colours that cv2's conversion makes: BT.709 primaries and curve, BT.601 matrix, 16..235.
+COLOUR_TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 6, "color_range": 1}
+
+
+class H264Encoder:
+    """Writes an mp4 in fragments of a second, so that a killed process leaves it playable; `close` makes it ordinary."""
+
+    def __init__(self, path: Path, size_px: tuple[int, int], frames_per_second: float) -> None:
+        self._path = path
+        self._nominal_ticks = max(1, round(TICKS_PER_SECOND / frames_per_second))
+        self._first_s = 0.0
+        self._last_ticks: int | None = None
+        self._failure: OutputError | None = None
+        self.frames = 0
+        try:
+            self._container = av.open(
+                str(path), "w", format="mp4", options={"movflags": MOV_FLAGS, "flush_packets": "1"}
+            )
+            rate = Fraction(frames_per_second).limit_denominator(1001)
+            self._stream = self._container.add_stream("libx264", rate=rate)
+        except (OSError, av.error.FFmpegError) as error:
+            raise OutputError(
+                f"{path}: no H.264 video can be started there ({error}); choose another output folder, or "
+                "reinstall PyAV (pip install --upgrade av)"
+            ) from error
+        context: VideoCodecContext = self._stream.codec_context
+        context.width, context.height = size_px
+        context.pix_fmt = "yuv420p"
+        context.time_base = Fraction(1, TICKS_PER_SECOND)
+        context.gop_size = max(1, round(frames_per_second))
+        # One core: the networks of the next frame need the others.
+        context.thread_count = 1
+        context.options = {"preset": PRESET, "crf": str(QUALITY_CRF)}
+        for name, value in COLOUR_TAGS.items():
+            setattr(context, name, value)
+
+    def encode(self, image: np.ndarray, timestamp_s: float) -> None:
+        """Add one picture. image: (H, W, 3) uint8 BGR."""
+        if self._failure:  # pictures that were waiting; the library crashes on a container that is closed
+            raise self._failure
+        if self._last_ticks is None:
+            self._first_s, ticks = timestamp_s, 0
+        else:
+            ticks = round((timestamp_s - self._first_s) * TICKS_PER_SECOND)
+            if ticks <= self._last_ticks:  # a clock that stands still or a recording that starts over
+                self._first_s -= (self._last_ticks + self._nominal_ticks - ticks) / TICKS_PER_SECOND
+                ticks = self._last_ticks + self._nominal_ticks
+        self._last_ticks = ticks
+        # cv2 converts four times as fast as the scaler behind `VideoFrame.from_ndarray(..., "bgr24")`.
+        planes = cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts, frame.time_base = ticks, Fraction(1, TICKS_PER_SECOND)
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._stopped(error) from error
+        self.frames += 1
+
+    def close(self) -> None:
+        """Write what the encoder still holds and finish the file."""
+        if self._failure:
+            return
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (OSError, av.error.FFmpegError) as error:
+            raise self._stopped(error) from error
+
+    def _stopped(self, error: Exception) -> OutputError:
+        """Leave the file with its whole fragments only; the error to raise."""
+        with suppress(OSError, av.error.FFmpegError):  # the same error again, from the end of the file
+            self._container.close()
+        _cut_after_last_fragment(self._path)
+        self._failure = OutputError(
+            f"{self._path}: cannot be written ({error}); what was written before can be played, up to about a second "
+            f"before picture {self.frames}. Free space there or choose another output folder, then run again"
+        )
+        return self._failure
+
+
+def _cut_after_last_fragment(path: Path) -> None:
+    """Take off the part of a fragment at the end of an mp4 that broke off; players stumble over it.
+
+    An mp4 is a chain of boxes, each with its length and kind in front (ISO/IEC 14496-12, 4.2); a fragment is a moof
+    followed by its mdat.
+    """
+    size = path.stat().st_size
+    end = whole = 0
+    with path.open("rb") as file:
+        while end + 8 <= size:
+            file.seek(end)
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if length == 1:
+                length = struct.unpack(">Q", file.read(8))[0]
+            if length < 8 or end + length > size:
+                break
+            end += length
+            if kind != b"moof":
+                whole = end
+    if whole:
+        os.truncate(path, whole)
