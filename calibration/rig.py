@@ -133,7 +133,7 @@ class Camera:
             project = cv2.fisheye.projectPoints if self.model == "fisheye" else cv2.projectPoints
             found, _ = project(flat[seen], zero, zero, self.matrix, self.distortion)
             pixels[seen] = found.reshape(-1, 2)
-        return pixels.reshape(points_m.shape[:-1] + (2,))
+        return pixels.reshape((*points_m.shape[:-1], 2))
 
     def field_of_view_rad(self) -> tuple[float, float]:
         """Horizontal and vertical angle between the rays through the middles of opposite image edges."""
@@ -144,17 +144,29 @@ class Camera:
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
         return float(np.arccos(rays[0] @ rays[1])), float(np.arccos(rays[2] @ rays[3]))
 
-    def resized(self, size_px: tuple[int, int]) -> Camera:
-        """The same camera delivering pictures of another size with the same aspect ratio (to 1 %)."""
+    def adapted_to(self, size_px: tuple[int, int]) -> tuple[Camera, str]:
+        """This camera delivering pictures of another size, and a sentence on what was assumed ("" when nothing).
+
+        Pictures of the same shape were scaled. Pictures that lack at most 2 % of the width or height were cropped:
+        at the right and at the bottom, as encoders do to reach a round size. Raises RigError for anything else.
+        """
+        if size_px == self.size_px:
+            return self, ""
+        change = f"{size_px[0]} x {size_px[1]} instead of the calibrated {self.size_px[0]} x {self.size_px[1]}"
         scale_x, scale_y = size_px[0] / self.size_px[0], size_px[1] / self.size_px[1]
-        if abs(scale_x / scale_y - 1) > 0.01:
-            raise RigError(
-                f"pictures of {size_px[0]} x {size_px[1]} cannot come from this camera, which was calibrated at "
-                f"{self.size_px[0]} x {self.size_px[1]}: the aspect ratio differs"
-            )
-        # Pixel centres are at integers, so the image corner lies at -0.5 in both sizes.
-        scale = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
-        return Camera(size_px, scale @ self.matrix, self.distortion, self.model)
+        if abs(scale_x / scale_y - 1) < 0.003:
+            # Pixel centres are at integers, so the image corner lies at -0.5 in both sizes.
+            scale = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2], [0, 0, 1]])
+            camera = Camera(size_px, scale @ self.matrix, self.distortion, self.model)
+            return camera, f"the pictures are {change}: the calibration was scaled"
+        if 0.98 <= scale_x <= 1 and 0.98 <= scale_y <= 1:
+            camera = Camera(size_px, self.matrix, self.distortion, self.model)
+            return camera, f"the pictures are {change}: taken as cropped at the right and the bottom"
+        turned = abs(size_px[1] / self.size_px[0] / (size_px[0] / self.size_px[1]) - 1) < 0.02
+        raise RigError(
+            f"the pictures are {change}: they cannot come from this camera"
+            + ("; one of the two is turned by 90 degrees: calibrate with pictures of the same orientation" * turned)
+        )
 
 
 @dataclass(frozen=True, slots=True)

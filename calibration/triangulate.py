@@ -73,6 +73,6 @@ def triangulate_dlt(projections: np.ndarray, points_px: np.ndarray) -> np.ndarra
     """
     rows = points_px[..., :, None] * projections[..., None, 2:, :] - projections[..., None, :2, :]  # (..., V, J, 2, 4)
     rows = np.moveaxis(rows, -3, -4)  # (..., J, V, 2, 4)
-    system = rows.reshape(rows.shape[:-3] + (-1, 4))
+    system = rows.reshape((*rows.shape[:-3], -1, 4))
     homogeneous = np.linalg.svd(system)[2][..., -1, :]
     return homogeneous[..., :3] / homogeneous[..., 3:]

@@ -44,7 +44,9 @@ class Skeleton:
     @cached_property
     def rigid_bone_groups(self) -> np.ndarray:
         """For each rigid bone the number of its length: mirrored bones share one. (rigid bones,)."""
-        keys = [frozenset(joint.replace("Left", "").replace("Right", "") for joint in bone) for bone in self.rigid_bones]
+        keys = [
+            frozenset(joint.replace("Left", "").replace("Right", "") for joint in bone) for bone in self.rigid_bones
+        ]
         order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         return np.array([order[key] for key in keys])
 
@@ -74,8 +76,8 @@ def _both(joint_pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ..
 BODY17 = Skeleton(
     name="body17",
     joints=(
-        "RightAnkle", "RightKnee", "RightHip", "LeftHip", "LeftKnee", "LeftAnkle", "Pelvis", "Thorax", "Neck", "HeadTop",
-        "RightWrist", "RightElbow", "RightShoulder", "LeftShoulder", "LeftElbow", "LeftWrist", "Nose",
+        "RightAnkle", "RightKnee", "RightHip", "LeftHip", "LeftKnee", "LeftAnkle", "Pelvis", "Thorax", "Neck",
+        "HeadTop", "RightWrist", "RightElbow", "RightShoulder", "LeftShoulder", "LeftElbow", "LeftWrist", "Nose",
     ),
     bones=(
         ("RightHip", "Pelvis"), ("LeftHip", "Pelvis"), ("RightKnee", "RightHip"), ("LeftKnee", "LeftHip"),
@@ -97,8 +99,8 @@ BODY17 = Skeleton(
 COCO17 = Skeleton(
     name="coco17",
     joints=(
-        "Nose", "LeftEye", "RightEye", "LeftEar", "RightEar", "LeftShoulder", "RightShoulder", "LeftElbow", "RightElbow",
-        "LeftWrist", "RightWrist", "LeftHip", "RightHip", "LeftKnee", "RightKnee", "LeftAnkle", "RightAnkle",
+        "Nose", "LeftEye", "RightEye", "LeftEar", "RightEar", "LeftShoulder", "RightShoulder", "LeftElbow",
+        "RightElbow", "LeftWrist", "RightWrist", "LeftHip", "RightHip", "LeftKnee", "RightKnee", "LeftAnkle", "RightAnkle",
     ),
     bones=(
         *_both((("Elbow", "Shoulder"), ("Wrist", "Elbow"), ("Hip", "Shoulder"), ("Knee", "Hip"), ("Ankle", "Knee"))),
