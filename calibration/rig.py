@@ -86,8 +86,10 @@ class Camera:
             raise RigError(f"size_px: expected a width and a height of at least 16 pixels, got {width} x {height}")
         if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
             raise RigError(f"matrix: expected 3x3 finite numbers, got shape {matrix.shape}")
-        if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or abs(matrix[2] - [0, 0, 1]).max() > 1e-6 or matrix[1, 0] != 0:
-            raise RigError(f"matrix: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels, got {matrix.tolist()}")
+        # cv2 ignores a skew entry in silence, and no digital camera has skew.
+        off = np.abs(matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - [0, 0, 0, 0, 1]).max()
+        if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or off > 1e-6:
+            raise RigError(f"matrix: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels, got {matrix.tolist()}")
         for name, focal, length in (("fx", matrix[0, 0], width), ("fy", matrix[1, 1], height)):
             if not 0.05 * length < focal < 50 * length:
                 raise RigError(f"matrix: {name} = {focal:.4g} px cannot belong to an image {length} px across")

@@ -1,0 +1,53 @@
+"""What turns a triangulated pose into the best guess, and the two that need no network."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..models.pose import Pose3D
+from ..models.skeleton_fit import SkeletonFit
+
+
+class Denoiser(Protocol):
+    """Refines the poses of one person, one at a time and in order; everything in the rectified left frame."""
+
+    name: str
+
+    def denoise(self, raw: Pose3D) -> Pose3D:
+        """The refined pose of the same moment; it may give a place to joints that nobody observed."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the person."""
+        ...
+
+
+class NoDenoiser:
+    """`--denoiser off`: triangulation alone."""
+
+    name = "off"
+
+    def denoise(self, raw: Pose3D) -> Pose3D:
+        """The pose as it came."""
+        return raw
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+class SkeletonDenoiser:
+    """`--denoiser skeleton`: the person's own bone lengths, no network."""
+
+    name = "skeleton"
+
+    def __init__(self) -> None:
+        self._fit = SkeletonFit()
+
+    def denoise(self, raw: Pose3D) -> Pose3D:
+        """Pull the pose toward the bone lengths seen so far."""
+        points_m, sigma_m = self._fit.refine(raw.points_m, raw.confidence, raw.sigma_m)
+        return Pose3D(points_m, raw.confidence, sigma_m, raw.skeleton, raw.timestamp_s)
+
+    def reset(self) -> None:
+        """Forget the bone lengths."""
+        self._fit.reset()

@@ -1,0 +1,1 @@
+"""Readers of data sets that are not part of the program."""

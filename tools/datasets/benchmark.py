@@ -1,0 +1,112 @@
+"""The stereo benchmark files: real detections of two rectified views with 3D ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...calibration.errors import UserError
+from ...calibration.rectify import Rectifier
+from ...calibration.rig import Camera, RigidTransform, StereoRig
+
+# Detections are in crop coordinates from -1 to 1; the crop of the published detector is this many pixels wide.
+CROP_PX = 384
+
+_FIELDS = {
+    "points2d": ("N", 2, 17, 2),
+    "points2d_raw": ("N", 2, 17, 2),
+    "K": ("N", 2, 3, 3),
+    "R": ("N", 2, 3, 3),
+    "camera_centres": ("N", 2, 3),
+    "proj": ("N", 2, 3, 4),
+    "gt": ("N", 17, 3),
+    "tri_ref": ("N", 17, 3),
+    "dualdiff_ref": ("N", 17, 3),
+    "gt_damaged": ("N",),
+    "subject": ("N",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One file, arrays over its N samples.
+
+    points_px: (N, 2, 17, 2) detections in pixels of the 384 px crop; intrinsics: (N, 2, 3, 3) for these pixels;
+    rotations: (N, 2, 3, 3) camera from world; centres_m: (N, 2, 3); projections: (N, 2, 3, 4) world to these pixels;
+    truth_m, published_m: (N, 17, 3) true joints and the published model's, world frame;
+    scored: (N,) False where the ground truth is damaged; subject: (N,) names.
+    """
+
+    points_px: np.ndarray
+    intrinsics: np.ndarray
+    rotations: np.ndarray
+    centres_m: np.ndarray
+    projections: np.ndarray
+    truth_m: np.ndarray
+    published_m: np.ndarray
+    scored: np.ndarray
+    subject: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.truth_m)
+
+    def rectifier(self, sample: int) -> Rectifier:
+        """The rig of one sample (the crop moves, so each has its own)."""
+        size_px = (CROP_PX, CROP_PX)
+        left, right = (Camera(size_px, self.intrinsics[sample, view]) for view in (0, 1))
+        left_rotation, right_rotation = self.rotations[sample]
+        rotation = right_rotation @ left_rotation.T
+        offset_m = right_rotation @ (self.centres_m[sample, 0] - self.centres_m[sample, 1])
+        return Rectifier(StereoRig(left, right, RigidTransform(rotation, offset_m)), "points")
+
+    def world_from_rectified(self, rectifier: Rectifier, sample: int, points_m: np.ndarray) -> np.ndarray:
+        """Points of the rectified left frame, (..., 3), in the frame of the ground truth."""
+        rotation = self.rotations[sample, 0].T @ rectifier.rig.left_from_rectified
+        return points_m @ rotation.T + self.centres_m[sample, 0]
+
+
+def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
+    """Read a benchmark file.
+
+    raw_detections: the detections before the per-joint mean error was taken off.
+    Raises UserError naming the file and field when it is missing or not of this format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            fields = {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected a benchmark .npz") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read as a benchmark .npz: {error}") from None
+    if "points2d" not in fields:
+        raise UserError(f"{path}: points2d: expected a field of that name, found {', '.join(fields) or 'none'}")
+    samples = len(fields["points2d"])
+    for name, shape in _FIELDS.items():
+        expected = tuple(samples if n == "N" else n for n in shape)
+        found = fields[name].shape if name in fields else None
+        if found != expected:
+            raise UserError(f"{path}: {name}: expected shape {expected}, found {found or 'no such field'}")
+    # Crop coordinate -1 is the outer edge of the first pixel, whose centre is 0 here; half a pixel in both views alike,
+    # so it moves nothing, but the intrinsics have to agree. The published rectification also left skew in the
+    # intrinsics; shearing the picture takes it out exactly.
+    to_px = np.array([[CROP_PX / 2, 0, CROP_PX / 2], [0, CROP_PX / 2, CROP_PX / 2], [0, 0, 1]])
+    skewed = to_px @ fields["K"]
+    unsheared_from_px = np.broadcast_to(np.eye(3), skewed.shape).copy()
+    shear = skewed[..., 0, 1] / skewed[..., 1, 1]
+    unsheared_from_px[..., 0, 1] = -shear
+    unsheared_from_px[..., 0, 2] = shear * skewed[..., 1, 2]
+    points = fields["points2d_raw" if raw_detections else "points2d"].astype(np.float64)
+    points_px = (points + 1) * (CROP_PX / 2)
+    return Benchmark(
+        points_px=points_px @ np.swapaxes(unsheared_from_px[..., :2, :2], -1, -2) + unsheared_from_px[..., None, :2, 2],
+        intrinsics=unsheared_from_px @ skewed,
+        rotations=fields["R"],
+        centres_m=fields["camera_centres"],
+        projections=unsheared_from_px @ to_px @ fields["proj"],
+        truth_m=fields["gt"].astype(np.float64),
+        published_m=fields["dualdiff_ref"].astype(np.float64),
+        scored=~fields["gt_damaged"].astype(bool),
+        subject=fields["subject"],
+    )
