@@ -1,0 +1,1 @@
+"""2D detectors: two pictures in, two poses out."""

@@ -1,0 +1,170 @@
+"""Staying with one person in both views."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from ...calibration.rectify import Rectifier
+from ...models.pose import Pose2D
+from .acquisition import Acquisition, FoundPair, FoundPerson
+from .person import PersonDetector
+from .pose_network import Pictures, PoseNetwork, PoseReading
+from .region import Region
+from .same_person import MAX_MISMATCH, TORSO_JOINTS, pose_mismatch
+
+log = logging.getLogger(__name__)
+
+# A search of a whole picture costs more than following somebody. Where it has failed it is repeated after this many
+# pictures; a view that has lost its person a moment ago is searched at once.
+SEARCH_PAUSE = 8
+# Every so many fruitless searches parts of the pictures are searched too, for people too small in the whole one.
+CLOSE_SEARCH_EVERY = 8
+# The views may disagree this many pictures in a row before somebody else is suspected in one of them ...
+MAX_DISAGREEING = 5
+# ... and when looking again changes nothing, the calibration is the likelier cause: leave it for this many pictures.
+DISAGREEMENT_PAUSE = 60
+# A region whose middle is further outside the picture than this part of its size shows nothing useful.
+MAX_OUTSIDE = 0.25
+MIN_REGION_PX = 24.0
+MAX_REGION_PICTURES = 4.0
+# Below this confidence in shoulders and hips alike the network no longer sees a body, whatever its presence says.
+MIN_BODY_CONFIDENCE = 0.1
+
+
+def within_picture(pose: Pose2D, picture: np.ndarray) -> Pose2D:
+    """The pose without the joints that lie outside the picture: nothing was observed there."""
+    height, width = picture.shape[:2]
+    with np.errstate(invalid="ignore"):
+        beyond = (pose.points_px < -0.5) | (pose.points_px > np.array([width, height]) - 0.5)
+    inside = np.asarray(~beyond.any(axis=1) & np.isfinite(pose.points_px).all(axis=1))
+    if inside.all():
+        return pose
+    points_px = np.where(inside[:, None], pose.points_px, np.nan)
+    return Pose2D(points_px, np.where(inside, pose.confidence, 0), pose.skeleton)
+
+
+def is_usable(region: Region, picture: np.ndarray) -> bool:
+    """Whether a region has a sensible size and still shows the picture."""
+    picture_size = np.array(picture.shape[1::-1])
+    size = np.asarray(region.size_px)
+    centre = np.asarray(region.centre_px)
+    if not np.isfinite(centre).all() or not MIN_REGION_PX <= size.max() <= MAX_REGION_PICTURES * picture_size.max():
+        return False
+    slack = MAX_OUTSIDE * size
+    return bool(((centre >= -slack) & (centre <= picture_size + slack)).all())
+
+
+class StereoTracker:
+    """A `StereoDetector`: finds a person in both pictures, then follows them with a pose network.
+
+    Of several people it takes the most prominent one that both views show, and stays with that one. A view that
+    loses them is searched again; while only one view shows anybody, that view is followed alone.
+    """
+
+    def __init__(self, name: str, rectifier: Rectifier, person_detector: PersonDetector, network: PoseNetwork) -> None:
+        self.name = name
+        self.skeleton = network.skeleton
+        self._rectifier = rectifier
+        self._network = network
+        self._acquisition = Acquisition(rectifier, person_detector, network)
+        self._torso = [self.skeleton.index(joint) for joint in TORSO_JOINTS]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the person followed so far."""
+        self._bodies: list[Region | None] = [None, None]
+        self._search_pause = 0
+        self._fruitless_searches = 0
+        self._disagreeing = 0
+
+    def close(self) -> None:
+        """Release threads and networks."""
+        self._acquisition.close()
+        self._network.close()
+
+    def detect(self, left: np.ndarray, right: np.ndarray, timestamp_s: float) -> tuple[Pose2D | None, Pose2D | None]:
+        """One person in both views, in pixels of the given pictures, or None where a view shows nobody.
+
+        left, right: (H, W, 3) uint8 BGR, as `Rectifier.images` returns them.
+        """
+        pictures = (left, right)
+        people = self._follow(pictures)
+        if people == (None, None):
+            people = self._search_both(pictures)
+        elif None in people:
+            people = self._search_other(pictures, people)
+        else:
+            people = self._check_agreement(pictures, people)
+        for view, person in enumerate(people):
+            self._bodies[view] = person.body if person is not None else None
+        left_pose, right_pose = (
+            within_picture(person.pose, picture) if person is not None else None
+            for person, picture in zip(people, pictures, strict=True)
+        )
+        return left_pose, right_pose
+
+    def _follow(self, pictures: Pictures) -> tuple[FoundPerson | None, FoundPerson | None]:
+        """Read the joints where the person was a picture ago."""
+        left, right = self._bodies
+        if left is not None and right is not None:
+            readings = self._network.read_both(pictures, (left, right))
+            return self._accept(0, pictures, readings[0]), self._accept(1, pictures, readings[1])
+        if left is not None:
+            return self._accept(0, pictures, self._network.read(0, pictures[0], left)), None
+        if right is not None:
+            return None, self._accept(1, pictures, self._network.read(1, pictures[1], right))
+        return None, None
+
+    def _accept(self, view: int, pictures: Pictures, reading: PoseReading) -> FoundPerson | None:
+        body_seen = reading.pose.confidence[self._torso].max() >= MIN_BODY_CONFIDENCE
+        usable = reading.body is not None and is_usable(reading.body, pictures[view])
+        if reading.body is None or not usable or not body_seen or reading.presence < self._network.min_presence:
+            log.debug("view %d: person lost, presence %.2f", view, reading.presence)
+            self._search_pause = 0
+            return None
+        return FoundPerson(reading.pose, reading.presence, reading.body)
+
+    def _search_both(self, pictures: Pictures) -> tuple[FoundPerson | None, FoundPerson | None]:
+        # While nobody is in sight every picture is searched: there is nothing else to do.
+        closely = self._fruitless_searches % CLOSE_SEARCH_EVERY == CLOSE_SEARCH_EVERY - 1
+        found = self._acquisition.find_pair(pictures, closely)
+        self._fruitless_searches = 0 if found.left or found.right else self._fruitless_searches + 1
+        self._search_pause = SEARCH_PAUSE
+        self._disagreeing = 0
+        return found.left, found.right
+
+    def _search_other(
+        self, pictures: Pictures, people: tuple[FoundPerson | None, FoundPerson | None]
+    ) -> tuple[FoundPerson | None, FoundPerson | None]:
+        """Search the view that does not show the person the other one follows."""
+        if self._search_pause > 0:
+            self._search_pause -= 1
+            return people
+        self._search_pause = SEARCH_PAUSE
+        left, right = people
+        if left is not None:
+            return left, self._acquisition.find_partner(1, pictures[1], left)
+        if right is not None:
+            return self._acquisition.find_partner(0, pictures[0], right), right
+        return people
+
+    def _check_agreement(
+        self, pictures: Pictures, people: tuple[FoundPerson | None, FoundPerson | None]
+    ) -> tuple[FoundPerson | None, FoundPerson | None]:
+        """Notice when the views follow different people, and choose again."""
+        left, right = people
+        if left is None or right is None:
+            return people
+        mismatch = pose_mismatch(self._rectifier, (left.pose, right.pose), (left.body, right.body))
+        if not mismatch > MAX_MISMATCH:
+            self._disagreeing = min(self._disagreeing, 0)
+            return people
+        self._disagreeing += 1
+        if self._disagreeing < MAX_DISAGREEING:
+            return people
+        again: FoundPair = self._acquisition.find_pair(pictures, closely=True)
+        log.debug("views disagree by %.2f of the person; switch: %s", mismatch, again.is_consistent)
+        self._disagreeing = 0 if again.is_consistent else -DISAGREEMENT_PAUSE
+        return (again.left, again.right) if again.is_consistent else people
