@@ -9,7 +9,7 @@ from ...calibration.rig import Camera, RigidTransform, StereoRig
 from .choreography import PATH_CENTRE_M
 
 SIZE_PX = (1280, 720)
-# With the barrel distortion drawn below this sees about 70 degrees across.
+# With the barrel distortion drawn below this sees about 74 degrees across.
 FOCAL_PX = 930.0
 BASELINE_M = 0.25
 CAMERA_HEIGHT_M = 1.3
