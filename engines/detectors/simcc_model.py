@@ -6,6 +6,7 @@ SimCC (Li et al., ECCV 2022) answers with two histograms per joint, one over the
 
 from __future__ import annotations
 
+import importlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -111,7 +112,7 @@ class SimccModel:
         options.log_severity_level = 3
         self._runtime_errors = _runtime_errors()
         try:
-            self._session = onnxruntime.InferenceSession(network, options, providers=list(providers))
+            self._session: Any = onnxruntime.InferenceSession(network, options, providers=list(providers))
         except self._runtime_errors as error:
             raise PoseModelError(f"{path}: {EXPECTED}; ONNX Runtime cannot load it: {_first_line(error)}") from error
         running_on = self._session.get_providers()[0]
@@ -190,8 +191,7 @@ class SimccModel:
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises: types of its own, without a common base."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
     kinds = [value for value in vars(state).values() if isinstance(value, type)]
     return (*(kind for kind in kinds if issubclass(kind, Exception)), ValueError)
 

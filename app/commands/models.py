@@ -1,0 +1,101 @@
+"""`binopose models list` and `binopose models fetch`: the detectors' weights."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ...models.weights import (
+    REGISTRY,
+    WeightsEntry,
+    WheelSource,
+    default_cache_dir,
+    entry_named,
+    fetch,
+    sha256_of,
+    status,
+)
+from ..console import Progress, print_line, progress
+
+MEGABYTE = 1e6
+
+
+def user_cache_dir() -> Path:
+    """Where weights are kept for this user."""
+    return default_cache_dir(os.environ, sys.platform, Path.home())
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `models` with the program's command line."""
+    parser = subparsers.add_parser("models", help="detector weights: list them, fetch them")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="what there is and where it lies")
+    fetch_parser = actions.add_parser("fetch", help="put weights into the cache")
+    fetch_parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(REGISTRY)}")
+    fetch_parser.add_argument(
+        "--from", dest="from_path", metavar="FILE", type=Path, help="a wheel, archive, network or folder you have"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns the exit code."""
+    cache_dir = user_cache_dir()
+    if args.action == "list":
+        for entry in REGISTRY.values():
+            print_line(describe(entry, cache_dir))
+        return 0
+    fetch_with_progress(entry_named(args.name), cache_dir, args.from_path)
+    return 0
+
+
+def describe(entry: WeightsEntry, cache_dir: Path) -> str:
+    """One line about an entry: joints, licence, and where it lies or what is wrong with it."""
+    found = status(entry, cache_dir)
+    place = str(found.folder) if found.state == "present" else found.state
+    if found.state == "damaged":
+        place += f" ({found.problem}); fetch it again"
+    unpinned = " (no published checksum)" if any(file.sha256 is None for file in entry.files) else ""
+    return f"{entry.name:18} {len(entry.skeleton):2} joints  {entry.licence}  {place}  - {entry.summary}{unpinned}"
+
+
+class _DownloadBar:
+    """Shows a download; a mirror that starts from the beginning gets a bar of its own."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Progress | None = None
+        self._shown_mb = 0
+
+    def report(self, done_bytes: int, total_bytes: int | None) -> None:
+        done_mb = round(done_bytes / MEGABYTE)
+        if self._bar is None or done_mb < self._shown_mb:
+            self.close()
+            self._shown_mb = 0
+            self._bar = progress(round(total_bytes / MEGABYTE) if total_bytes else None, self._label, "MB")
+        self._bar.update(done_mb - self._shown_mb)
+        self._shown_mb = done_mb
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None
+
+
+def fetch_with_progress(entry: WeightsEntry, cache_dir: Path, from_path: Path | None = None) -> Path:
+    """Fetch weights and tell the user; returns their folder."""
+    in_cache = status(entry, cache_dir).state == "present"
+    if from_path is None and not in_cache and isinstance(entry.source, WheelSource):
+        print_line(f"{entry.name}: asking pip for {entry.source.requirement} (36 MB, once)")
+    bar = _DownloadBar(entry.name)
+    try:
+        folder = fetch(entry, cache_dir, from_path, bar.report)
+    finally:
+        bar.close()
+    print_line(f"{entry.name}: in {folder} (licence {entry.licence})")
+    for file in entry.files:
+        if file.sha256 is None:
+            print_line(f"  {file.name}: no published checksum to compare with; sha256 {sha256_of(folder / file.name)}")
+    return folder
