@@ -1,0 +1,168 @@
+"""The pen of all drawings: colours, outlined strokes and letters that can be read on any picture."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+import cv2
+import numpy as np
+
+from ..models.skeleton import Skeleton
+
+Colour = tuple[int, int, int]  # blue, green, red
+
+# Sky blue and orange of the palette of Okabe and Ito (Color Universal Design, 2008), which stay apart for every kind of
+# colour vision; by side of the person: -1 right, 0 middle, +1 left.
+SIDE_COLOURS: dict[int, Colour] = {-1: (0, 159, 230), 0: (240, 240, 240), 1: (233, 180, 86)}
+OUTLINE: Colour = (18, 16, 14)
+TEXT: Colour = (235, 232, 230)
+FAINT_TEXT: Colour = (160, 152, 146)
+WARNING: Colour = (60, 190, 250)
+
+# cv2 draws at fractions of a pixel when coordinates come as integers with this many binary places.
+SUBPIXEL_BITS = 4
+# Beyond this the drawing functions overflow; no picture is that large.
+FARTHEST_PX = 8000.0
+FULL_CONFIDENCE = 0.6
+INFERRED_OPACITY = 0.85
+SOLID_OPACITY = 0.97  # from here on a stroke is drawn directly, without mixing
+DASH_PX = 5.0
+
+
+def side_colour(side: int) -> Colour:
+    """Colour of a joint: `Skeleton.side`."""
+    return SIDE_COLOURS[side]
+
+
+def bone_side(skeleton: Skeleton, child: int, parent: int) -> int:
+    """The side a bone belongs to: that of its ends, or of the one end that has a side; 0 from left to right."""
+    ends = {int(skeleton.side[child]), int(skeleton.side[parent])}
+    sides = ends - {0}
+    return sides.pop() if len(sides) == 1 else 0
+
+
+def opacity_of(confidence: float) -> float:
+    """How solid a joint is drawn: 1 from FULL_CONFIDENCE on, less below; joints inferred (0) are dashed instead."""
+    if confidence <= 0:
+        return INFERRED_OPACITY
+    return 0.3 + 0.7 * min(1.0, confidence / FULL_CONFIDENCE)
+
+
+def drawable(points_px: np.ndarray) -> np.ndarray:
+    """Which points have a place that can be drawn. (J, 2) -> (J,) bool."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(points_px) < FARTHEST_PX).all(axis=1))
+
+
+def _fixed(point_px: np.ndarray) -> tuple[int, int]:
+    scale = 1 << SUBPIXEL_BITS
+    return round(float(point_px[0]) * scale), round(float(point_px[1]) * scale)
+
+
+def _line(image: np.ndarray, start_px: np.ndarray, end_px: np.ndarray, colour: Colour, width_px: int) -> None:
+    cv2.line(image, _fixed(start_px), _fixed(end_px), colour, width_px, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _outline_width_px(width_px: int) -> int:
+    return width_px + (2 if width_px < 3 else 3)
+
+
+def _dashes(start_px: np.ndarray, end_px: np.ndarray, dash_px: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A line cut into dashes and equal gaps, a dash at either end."""
+    length_px = float(np.hypot(*(end_px - start_px)))
+    count = max(1, round((length_px / dash_px + 1) / 2))
+    cuts = start_px + np.linspace(0, 1, 2 * count)[:, None] * (end_px - start_px)
+    return [(cuts[2 * number], cuts[2 * number + 1]) for number in range(count)]
+
+
+def stroke(
+    image: np.ndarray, start_px: np.ndarray, end_px: np.ndarray, colour: Colour, width_px: int, confidence: float = 1.0
+) -> None:
+    """Draw an outlined line, paler for less confidence, dashed for none. start_px, end_px: (2,), finite. In place."""
+    pieces = [(start_px, end_px)] if confidence > 0 else _dashes(start_px, end_px, max(DASH_PX, 2.0 * width_px))
+    opacity = opacity_of(confidence)
+    if opacity >= SOLID_OPACITY:
+        _outlined(image, pieces, colour, width_px)
+        return
+    # Mixed with what lies under it; only the part of the picture around it is touched.
+    ends_px, margin = np.stack([start_px, end_px]), width_px + 4
+    low = np.maximum(np.floor(ends_px.min(axis=0)).astype(int) - margin, 0)
+    high = np.minimum(np.ceil(ends_px.max(axis=0)).astype(int) + margin, (image.shape[1], image.shape[0]))
+    if (low < high).all():
+        part = image[low[1] : high[1], low[0] : high[0]]
+        drawn = part.copy()
+        _outlined(drawn, [(start - low, end - low) for start, end in pieces], colour, width_px)
+        cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
+
+
+def _outlined(image: np.ndarray, pieces: list[tuple[np.ndarray, np.ndarray]], colour: Colour, width_px: int) -> None:
+    for start_px, end_px in pieces:
+        _line(image, start_px, end_px, OUTLINE, _outline_width_px(width_px))
+    for start_px, end_px in pieces:
+        _line(image, start_px, end_px, colour, width_px)
+
+
+def draw_bones(
+    image: np.ndarray, points_px: np.ndarray, confidence: np.ndarray, skeleton: Skeleton, width_px: int
+) -> None:
+    """Draw all bones whose ends have a place, uncertain ones under the others. points_px: (J, 2). Drawn in place."""
+    known = drawable(points_px)
+    solid = []
+    for child, parent in skeleton.bone_indices:
+        if not (known[child] and known[parent]):
+            continue
+        colour = side_colour(bone_side(skeleton, child, parent))
+        trust = float(min(confidence[child], confidence[parent]))
+        if trust > 0 and opacity_of(trust) >= SOLID_OPACITY:
+            solid.append((points_px[parent], points_px[child], colour))
+        else:
+            stroke(image, points_px[parent], points_px[child], colour, width_px, trust)
+    # All outlines first, so that none cuts into the next bone at a joint.
+    for start_px, end_px, _ in solid:
+        _line(image, start_px, end_px, OUTLINE, _outline_width_px(width_px))
+    for start_px, end_px, colour in solid:
+        _line(image, start_px, end_px, colour, width_px)
+
+
+def ring(image: np.ndarray, centre_px: np.ndarray, radius_px: float, colour: Colour) -> None:
+    """Draw a small hollow circle with a dark outline on both its edges. Drawn in place."""
+    radius = round(radius_px * (1 << SUBPIXEL_BITS))
+    cv2.circle(image, _fixed(centre_px), radius, OUTLINE, 3, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.circle(image, _fixed(centre_px), radius, colour, 1, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def dot(image: np.ndarray, centre_px: np.ndarray, radius_px: float, colour: Colour) -> None:
+    """Draw a filled circle with a dark outline. Drawn in place."""
+    step = 1 << SUBPIXEL_BITS
+    cv2.circle(image, _fixed(centre_px), round((radius_px + 1) * step), OUTLINE, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.circle(image, _fixed(centre_px), round(radius_px * step), colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+@cache
+def _font() -> cv2.FontFace:
+    return cv2.FontFace("sans")
+
+
+def write(
+    image: np.ndarray, text: str, left_px: float, baseline_px: float, size_px: int, colour: Colour, weight: int = 400
+) -> int:
+    """Draw a line of text; digits all have the same width. Returns the column after it. Drawn in place."""
+    after, _ = cv2.putText(image, text, (round(left_px), round(baseline_px)), colour, _font(), size_px, weight)
+    return after[0]
+
+
+@lru_cache(maxsize=256)
+def text_width_px(text: str, size_px: int, weight: int = 400) -> int:
+    """Columns a line of text takes."""
+    rehearsal = np.zeros((size_px * 2, 1, 3), np.uint8)
+    after, _ = cv2.putText(rehearsal, text, (0, size_px), TEXT, _font(), size_px, weight)
+    return after[0]
+
+
+def tag(image: np.ndarray, text: str, left_px: int, top_px: int, size_px: int) -> None:
+    """Write text on a darkened patch, readable on any picture. Drawn in place."""
+    pad = size_px // 2
+    width, height = text_width_px(text, size_px, 500) + 2 * pad, round(size_px * 1.6)
+    part = image[top_px : top_px + height, left_px : left_px + width]
+    cv2.convertScaleAbs(part, dst=part, alpha=0.35)
+    write(image, text, left_px + pad, top_px + round(size_px * 1.18), size_px, TEXT, 500)
