@@ -24,22 +24,31 @@ MIN_JOINTS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class PersonResult:
+    """One person whom both views show; everything in the rectified left frame.
+
+    left, right: body17 in rectified pixels; raw, pose: before and after refinement; epipolar_px: (17,) signed row
+    difference (left minus right) of the joints seen in both views, else NaN.
+    """
+
+    left: Pose2D
+    right: Pose2D
+    raw: Pose3D
+    pose: Pose3D
+    epipolar_px: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
 class FrameResult:
     """What came of one pair.
 
-    pair: pictures as shown (rectified in mode "images"); detections: both views, in pixels of these pictures, the
-    detector's joints; left, right: the same as body17 in rectified pixels; raw, pose: before and after refinement, in
-    the rectified left frame, None when nobody was found in both views; epipolar_px: (17,) signed row difference of
-    observed joints, else NaN; stage_ms: duration of each stage.
+    pair: pictures as shown (rectified in mode "images"); detections: per view, in pixels of these pictures and with
+    the detector's joints, or None; person: None when nobody was found in both views; stage_ms: duration of each stage.
     """
 
     pair: FramePair
     detections: tuple[Pose2D | None, Pose2D | None]
-    left: Pose2D | None
-    right: Pose2D | None
-    raw: Pose3D | None
-    pose: Pose3D | None
-    epipolar_px: np.ndarray
+    person: PersonResult | None
     stage_ms: dict[str, float]
 
 
@@ -54,7 +63,7 @@ def timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def lift(
-    rig: RectifiedRig, rows: RowStatistics, left: Pose2D | None, right: Pose2D | None, timestamp_s: float
+    rig: RectifiedRig, rows: RowStatistics, left: Pose2D, right: Pose2D, timestamp_s: float
 ) -> tuple[Pose3D | None, np.ndarray]:
     """Triangulate one person and say how far to trust each joint.
 
@@ -62,14 +71,11 @@ def lift(
     Returns the pose in the rectified left frame, None when too few joints meet in front of the cameras, and the signed
     row difference of its joints, (17,), NaN where there is none.
     """
-    nothing = np.full(len(BODY17), np.nan)
-    if left is None or right is None:
-        return None, nothing
     points_m = triangulate(rig, left.points_px, right.points_px)
     seen = np.isfinite(points_m).all(axis=1)
-    if np.count_nonzero(seen) < MIN_JOINTS:
-        return None, nothing
     epipolar_px = np.where(seen, epipolar_residual_px(left.points_px, right.points_px), np.nan)
+    if np.count_nonzero(seen) < MIN_JOINTS:
+        return None, epipolar_px
     both = np.minimum(left.confidence, right.confidence)
     rows.observe(epipolar_px[both > 0.5])
     height_px = float(np.ptp(left.points_px[seen, 1]))
@@ -100,15 +106,17 @@ class Pipeline:
         stage_ms = dict(stage_ms or {})
         with timed(stage_ms, "detect"):
             detections = self.detector.detect(pair.left, pair.right, pair.timestamp_s)
-        with timed(stage_ms, "triangulate"):
-            left, right = (self._rectified(view, pose) for view, pose in enumerate(detections))
-            raw, epipolar_px = lift(self.rectifier.rig, self.rows, left, right, pair.timestamp_s)
-        with timed(stage_ms, "refine"):
-            pose = self.denoiser.denoise(raw) if raw is not None else None
-        return FrameResult(pair, detections, left, right, raw, pose, epipolar_px, stage_ms)
+        person = None
+        if detections[0] is not None and detections[1] is not None:
+            with timed(stage_ms, "triangulate"):
+                left, right = self._rectified(0, detections[0]), self._rectified(1, detections[1])
+                raw, epipolar_px = lift(self.rectifier.rig, self.rows, left, right, pair.timestamp_s)
+            if raw is not None:
+                with timed(stage_ms, "refine"):
+                    pose = self.denoiser.denoise(raw)
+                person = PersonResult(left, right, raw, pose, epipolar_px)
+        return FrameResult(pair, detections, person, stage_ms)
 
-    def _rectified(self, view: int, detection: Pose2D | None) -> Pose2D | None:
-        if detection is None:
-            return None
+    def _rectified(self, view: int, detection: Pose2D) -> Pose2D:
         body = detection.to_skeleton(BODY17)
         return Pose2D(self.rectifier.points(view, body.points_px), body.confidence, BODY17)

@@ -156,10 +156,20 @@ class Rectifier:
 
         NaN stays NaN; so become points whose ray has no place on the common image plane.
         """
-        if self.mode == "images":
-            return np.asarray(points_px, dtype=np.float64)
+        return np.asarray(points_px, np.float64) if self.mode == "images" else self.rectified_px(view, points_px)
+
+    def rectified_px(self, view: int, points_px: np.ndarray) -> np.ndarray:
+        """Pixels of the recorded picture to rectified pixels, whatever the mode. (..., 2) -> (..., 2)."""
         rays = self._cameras[view].rays_from_px(points_px)
         return _rectify_rays(rays, self._rotations[view]) * self.rig.focal_px + self.rig.centres_px[view]
+
+    def recorded_px(self, view: int, points_px: np.ndarray) -> np.ndarray:
+        """Pixels of the pictures of `images` to pixels of the pictures as recorded. (..., 2) -> (..., 2)."""
+        if self.mode == "points":
+            return np.asarray(points_px, np.float64)
+        rays = (points_px - self.rig.centres_px[view]) / self.rig.focal_px
+        homogeneous = np.concatenate([rays, np.ones_like(rays[..., :1])], axis=-1)
+        return self._cameras[view].px_from_camera(homogeneous @ self._rotations[view].T)
 
     def picture_px(self, view: int, points_m: np.ndarray) -> np.ndarray:
         """Where points of the rectified frame appear in the pictures of `images`. (..., 3) m -> (..., 2) px.

@@ -30,6 +30,8 @@ SIGMA_RIGID_M = 0.015
 SIGMA_BENDING_M = 0.030
 # The pelvis is no landmark one can see: detectors place it far worse than the hips.
 PELVIS_VARIANCE = 5.0
+# Of a joint whose place is only carried over from the last frame.
+SIGMA_GUESSED_M = 0.15
 MIN_CONFIDENCE = 0.1
 # Degrees of freedom of Student's t for the noise of a joint.
 NOISE_FREEDOM = 4.0
@@ -133,12 +135,11 @@ class SkeletonFit:
                 head_part_m = head * head_m if head else 0.0
                 points_m[position] = bases[base] + trunk * trunk_m + forward * forward_m + head_part_m
                 sigma_m[position] = np.hypot(joint_sigma_m, sigma_m[self._shoulders].max(axis=0))
-        if self._last_m is None:
-            return
-        for child, parent in self._skeleton.bone_indices.tolist():
-            if np.isnan(points_m[child]).any():
-                points_m[child] = points_m[parent] + self._last_m[child] - self._last_m[parent]
-                sigma_m[child] = 10 * SIGMA_ACROSS_M
+        if self._last_m is not None:
+            for child, parent in self._skeleton.bone_indices.tolist():
+                if np.isnan(points_m[child]).any():
+                    points_m[child] = points_m[parent] + self._last_m[child] - self._last_m[parent]
+        sigma_m[~observed] = np.nan_to_num(sigma_m[~observed], nan=SIGMA_GUESSED_M)
 
     def _fit(self, points_m: np.ndarray, sigma_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths_m = self._lengths.median[self._group]

@@ -87,11 +87,10 @@ def evaluate(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> dict[
 
 
 def _table(result: dict[str, Any]) -> list[str]:
-    lines = [f"{'mm':<24} {'MPJPE':>8} {'root-rel':>9} {'Procrustes':>11}"]
+    lines = [f"{'mm':<20} {'MPJPE':>8} {'root-rel':>9} {'Procrustes':>11}"]
     for name, scores in [*result["baselines"].items(), (f"this: {result['denoiser']}", result)]:
-        lines.append(
-            f"{name:<24} {scores['mpjpe_mm']:8.2f} {scores['root_relative_mpjpe_mm']:9.2f} {scores['pa_mpjpe_mm']:11.2f}"
-        )
+        mpjpe, relative, procrustes = (scores[key] for key in ("mpjpe_mm", "root_relative_mpjpe_mm", "pa_mpjpe_mm"))
+        lines.append(f"{name:<20} {mpjpe:8.2f} {relative:9.2f} {procrustes:11.2f}")
     joints = ", ".join(
         f"{joint} {error:.1f}" for joint, error in zip(BODY17.joints, result["per_joint_mm"], strict=True)
     )

@@ -1,0 +1,39 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..factory import DENOISERS
+from ..settings import add_config_option
+
+
+def add_processing_options(parser: argparse.ArgumentParser) -> None:
+    """What `video` and `demo` have in common."""
+    parser.add_argument(
+        "--denoiser",
+        choices=tuple(DENOISERS),
+        default="skeleton",
+        help="skeleton: pull the pose toward the person's own bone lengths; off: triangulation alone "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--no-overlay", action="store_true", help="do not write overlay.mp4 (faster)")
+    parser.add_argument("--world", action="store_true", help="poses in the rig's world frame, not the left camera's")
+    parser.add_argument("--force", action="store_true", help="replace the results of an earlier run in the folder")
+    parser.add_argument("--headless", action="store_true", help="open no window (this command opens none anyway)")
+    add_config_option(parser)
+
+
+def add_output_option(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
+    """The folder for the results."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=default is None,
+        default=default,
+        metavar="OUT",
+        help="new or empty folder for poses.npz, poses.csv, poses.trc, overlay.mp4 and summary.json"
+        + (f" (default: {default})" if default else ""),
+    )

@@ -1,0 +1,128 @@
+"""`binopose demo`: a simulated person in front of a simulated rig, through the real pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ...calibration.errors import UserError
+from ...calibration.rectify import Rectifier
+from ...calibration.rig import StereoRig
+from ...engines.detectors.simulated import SimulatedDetector
+from ...models.skeleton import BODY17
+from ..console import print_line, print_warning
+from ..factory import open_denoiser
+from ..frames import FramePair
+from ..outputs.files import prepare_output_folder
+from ..outputs.record import PoseRecord
+from ..pipeline import FrameResult, Pipeline
+from ..processing import RunOptions, process_recording, report_lines
+from ..simulation.motion import SimulatedPerson
+from ..simulation.scene import SimulatedScene
+from ..simulation.virtual_rig import virtual_rig
+from .common import add_output_option, add_processing_options
+
+FRAMES_PER_SECOND = 30.0
+
+DESCRIPTION = """\
+Everything here is simulated: a procedural person walks and reaches in front of a virtual pair of webcams (0.25 m
+apart, 2 to 4 m away, with lens distortion), and a simulated detector errs as real ones do. What follows is the real
+program: rectification, triangulation, refinement, the same files as `binopose video`. Since the truth is known, the
+errors are printed. Needs no camera, no file and no download.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="a simulated person and rig: no camera, no file, no download",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_output_option(parser, Path("demo-out"))
+    parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="seconds (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another rig, another person, other noise (default: 0)")
+    add_processing_options(parser)
+    parser.set_defaults(run=run)
+
+
+class SimulatedSource:
+    """The pictures of a simulated scene as a source of frame pairs."""
+
+    frames_per_second = FRAMES_PER_SECOND
+
+    def __init__(self, scene: SimulatedScene, duration_s: float) -> None:
+        self.frames: int | None = max(round(duration_s * FRAMES_PER_SECOND), 1)
+        self.warnings = ["simulated: person, rig and detector noise are made up; the figures say nothing of your room"]
+        self.incomplete = False
+        self.decode_ms = 0.0
+        self._scene = scene
+
+    def __iter__(self) -> Iterator[FramePair]:
+        for index in range(self.frames or 0):
+            began_s = time.perf_counter()
+            timestamp_s = index / FRAMES_PER_SECOND
+            left, right = self._scene.images(timestamp_s)
+            self.decode_ms = (time.perf_counter() - began_s) * 1e3
+            yield FramePair(left, right, timestamp_s, index)
+
+
+class TruthComparison:
+    """Distances of the joints that were observed from where they really are, in the frame of the results."""
+
+    def __init__(self, scene: SimulatedScene, rig: StereoRig, world: bool) -> None:
+        self._scene = scene
+        self._output_from_left = rig.world_from_left if world else None
+        self._distances_m: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+
+    def observe(self, result: FrameResult, record: PoseRecord) -> None:
+        """Add one frame."""
+        truth_m = self._scene.truth_m(result.pair.timestamp_s)
+        if self._output_from_left is not None:
+            truth_m = self._output_from_left.apply(truth_m)
+        observed = record.confidence > 0
+        for points_m, distances_m in zip((record.raw_points_m, record.points_m), self._distances_m, strict=True):
+            distances_m.append(np.linalg.norm(points_m - truth_m, axis=1)[observed])
+
+    def errors_mm(self) -> tuple[float, float]:
+        """Mean distance of the triangulated and of the refined joints; NaN when there was no pose."""
+        triangulated, refined = (
+            float(np.concatenate(distances_m).mean() * 1e3) if any(map(len, distances_m)) else float("nan")
+            for distances_m in self._distances_m
+        )
+        return triangulated, refined
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the demonstration. Returns the exit code."""
+    if not 0.1 <= options.duration <= 3600:
+        raise UserError(f"--duration: expected 0.1 to 3600 seconds, found {options.duration:g}")
+    prepare_output_folder(options.output, options.force)
+    print_line("Simulated: a made-up person in front of a made-up rig; the pipeline and the files are the real ones.")
+    rig = virtual_rig(options.seed)
+    scene = SimulatedScene(rig, SimulatedPerson(seed=options.seed))
+    rectifier = Rectifier(rig)
+    detector = SimulatedDetector(scene.truth_m, rectifier, seed=options.seed)
+    comparison = TruthComparison(scene, rig, options.world)
+    pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser))
+    report = process_recording(
+        SimulatedSource(scene, options.duration),
+        rig,
+        pipeline,
+        RunOptions(options.output, not options.no_overlay, options.world, comparison.observe),
+    )
+    for line in report_lines(report):
+        print_line(line)
+    for warning in report.summary["warnings"]:
+        print_warning(warning)
+    triangulated_mm, refined_mm = comparison.errors_mm()
+    print_line(
+        f"mean error against the known truth ({len(BODY17)} joints, where observed): "
+        f"triangulated {triangulated_mm:.1f} mm, refined ({pipeline.denoiser.name}) {refined_mm:.1f} mm"
+    )
+    return report.exit_code

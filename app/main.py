@@ -1,0 +1,78 @@
+"""The command `binopose`: finds the subcommand, runs it, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from types import FrameType
+from typing import NoReturn
+
+from ..calibration.errors import UserError
+from .commands import demo, models, rig, video
+from .console import print_error
+from .settings import apply_config
+
+# One line a command; each module adds its parser and has a `run`.
+COMMANDS = {"demo": demo, "video": video, "rig": rig, "models": models}
+
+EPILOG = """\
+first steps:
+  binopose demo -o demo-out                     a simulated person and rig: needs no camera and no file
+  binopose rig import calib.yml -o rig.toml     take over the calibration of another program
+  binopose video left.mp4 right.mp4 --rig rig.toml -o out
+
+exit codes: 0 fine, 1 a fault of the program, 2 bad input (nothing was done), 3 results are incomplete,
+            4 calibration refused, 130 interrupted (results so far are kept)
+"""
+
+
+def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of the whole program and those of its commands by name."""
+    parser = argparse.ArgumentParser(
+        prog="binopose",
+        description="3D human pose from two ordinary cameras.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"binopose {version('binopose')}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what goes on inside")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS.values():
+        command.add_parser(subparsers)
+    return parser, dict(subparsers.choices)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser, commands = build_parser()
+    # A service that is stopped should leave valid files, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        for argument in arguments:
+            if argument in commands:
+                apply_config(commands[argument], arguments)
+                break
+        options = parser.parse_args(arguments)
+        logging.basicConfig(
+            level=logging.DEBUG if options.verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+        )
+        return options.run(options)
+    except UserError as error:
+        print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

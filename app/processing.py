@@ -1,0 +1,283 @@
+"""Run a source of frame pairs through the pipeline into an output folder: what `video` and `demo` share."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..calibration.errors import UserError
+from ..calibration.rig import StereoRig
+from ..models.pose import Pose3D
+from ..models.skeleton import BODY17
+from .console import progress
+from .frames import FramePair
+from .outputs.files import OUTPUT_FILES, OutputError, write_json
+from .outputs.record import PoseRecord, Recording
+from .outputs.video_writer import open_video_writer
+from .outputs.writers import OutputWriters
+from .overlay import Overlay, OverlayFrame, ViewOverlay
+from .pipeline import FrameResult, Pipeline, timed
+from .quality import ExchangedViews, RunQuality
+
+# Pictures that may wait to be drawn; each holds two full frames.
+WAITING_RESULTS = 3
+
+
+class PairSource(Protocol):
+    """Frame pairs in order, and what is known about them. Iterate once."""
+
+    frames_per_second: float
+    frames: int | None  # how many to expect, None if unknown
+    warnings: list[str]  # may grow while iterating
+    incomplete: bool  # after the end: whether it broke off early
+    decode_ms: float  # what producing the last pair took
+
+    def __iter__(self) -> Iterator[FramePair]: ...
+
+
+class RunBrokenOff(UserError):
+    """The run ended early for a reason outside the program; what was written so far is readable."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a run writes.
+
+    output: an existing folder; overlay: write overlay.mp4; world: poses in the rig's world frame, else in the left
+    camera's; observe: called with every result and its record, for callers that know more.
+    """
+
+    output: Path
+    overlay: bool = True
+    world: bool = False
+    observe: Callable[[FrameResult, PoseRecord], None] | None = None
+
+
+@dataclass(slots=True)
+class RunReport:
+    """How a run went. files: what was written; exit_code: 0, 3 (incomplete) or 130 (interrupted)."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    exit_code: int = 0
+
+
+def level_from_left(rig: StereoRig) -> np.ndarray | None:
+    """Rotation of the left camera's frame that makes y point straight down; None when the rig has no world frame.
+
+    The world's z is taken to point up.
+    """
+    if rig.world_from_left is None:
+        return None
+    down = -rig.world_from_left.rotation[2]
+    forward = np.array([0.0, 0.0, 1.0]) - down[2] * down
+    length = np.linalg.norm(forward)
+    if length < 0.1:  # looking straight up or down: any heading will do
+        forward, length = np.array([0.0, 1.0, 0.0]) - down[1] * down, 1.0
+    forward = forward / length
+    return np.stack([np.cross(down, forward), down, forward])
+
+
+class _OverlayThread:
+    """Draws and encodes beside the main loop; keeps at most WAITING_RESULTS pictures waiting."""
+
+    def __init__(self, path: Path, pipeline: Pipeline, rig: StereoRig, view_size_px: tuple[int, int], rate: float):
+        self._overlay = Overlay(view_size_px, level_from_left(rig))
+        self._writer = open_video_writer(path, self._overlay.size_px, rate)
+        self._pipeline = pipeline
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="overlay")
+        self._waiting: deque[Future[float]] = deque()
+
+    def submit(self, result: FrameResult, pose: Pose3D | None, status: str) -> list[float]:
+        """Queue one picture; returns the milliseconds that drawing took for those finished meanwhile."""
+        self._waiting.append(self._thread.submit(self._draw, result, pose, status))
+        finished = []
+        while self._waiting and (len(self._waiting) > WAITING_RESULTS or self._waiting[0].done()):
+            finished.append(self._waiting.popleft().result())
+        return finished
+
+    def _draw(self, result: FrameResult, pose: Pose3D | None, status: str) -> float:
+        stage_ms: dict[str, float] = {}
+        with timed(stage_ms, "draw"):
+            refined_m = result.person.pose.points_m if result.person is not None else None
+            left, right = (
+                ViewOverlay(
+                    image,
+                    result.detections[view],
+                    self._pipeline.rectifier.picture_px(view, refined_m) if refined_m is not None else None,
+                )
+                for view, image in enumerate((result.pair.left, result.pair.right))
+            )
+            content = OverlayFrame(
+                left, right, pose, result.pair.index, result.pair.timestamp_s, result.stage_ms, status
+            )
+            picture = self._overlay.compose(content)
+        self._writer.write(picture, result.pair.timestamp_s)
+        return stage_ms["draw"]
+
+    def close(self) -> list[float]:
+        """Finish what waits and the file."""
+        try:
+            return [future.result() for future in self._waiting]
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+            self._writer.close()
+
+
+def _frame_of_reference(world: bool) -> str:
+    if world:
+        return "world frame of the rig file, metres"
+    return "left camera as calibrated: x right, y down, z forward, metres"
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, source: PairSource, rig: StereoRig, pipeline: Pipeline, options: RunOptions) -> None:
+        self._source, self._rig, self._pipeline, self._options = source, rig, pipeline, options
+        self._quality = RunQuality(pipeline.rectifier)
+        self._overlay: _OverlayThread | None = None
+        rotation = pipeline.rectifier.rig.left_from_rectified
+        self._translation_m: np.ndarray | float = 0.0
+        self._left_from_rectified = self._output_from_rectified = rotation
+        if options.world:
+            if rig.world_from_left is None:
+                raise UserError(
+                    "--world: the rig file has no world_from_left; leave the option out to get poses in the left "
+                    "camera's frame"
+                )
+            self._output_from_rectified = rig.world_from_left.rotation @ rotation
+            self._translation_m = rig.world_from_left.translation_m
+
+    def execute(self) -> RunReport:
+        """Process everything; files are valid on every way out."""
+        options = self._options
+        recording = Recording(
+            BODY17.joints, self._source.frames_per_second, _frame_of_reference(options.world), options.world
+        )
+        report = RunReport()
+        started_s = time.perf_counter()
+        interrupted = False
+        try:
+            with OutputWriters(options.output, recording) as writers:
+                try:
+                    self._loop(writers)
+                except KeyboardInterrupt:
+                    interrupted = True
+                finally:
+                    if self._overlay is not None:
+                        self._quality.add_stage("draw", self._overlay.close())
+        except ExchangedViews:
+            self._discard()
+            raise
+        except OutputError as error:
+            with contextlib.suppress(OutputError):
+                self._write_summary(report, started_s, str(error))
+            raise RunBrokenOff(str(error)) from error
+        self._write_summary(report, started_s, "interrupted by the user" if interrupted else "")
+        report.exit_code = 130 if interrupted else 3 if self._source.incomplete or not self._quality.poses else 0
+        return report
+
+    def _loop(self, writers: OutputWriters) -> None:
+        with progress(self._source.frames, "poses", "pairs") as bar:
+            for pair in self._source:
+                began_s = time.perf_counter()
+                stage_ms = {"decode": self._source.decode_ms}
+                with timed(stage_ms, "rectify"):
+                    left, right = self._pipeline.rectifier.images(pair.left, pair.right)
+                result = self._pipeline.process(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms)
+                record = self._record(result)
+                self._quality.observe(result, (time.perf_counter() - began_s) * 1e3)
+                writers.write(record)
+                if self._options.overlay:
+                    self._draw(result)
+                if self._options.observe is not None:
+                    self._options.observe(result, record)
+                bar.update()
+
+    def _record(self, result: FrameResult) -> PoseRecord:
+        index, timestamp_s = result.pair.index, result.pair.timestamp_s
+        if result.person is None:
+            return PoseRecord.without_pose(index, timestamp_s, len(BODY17))
+        raw, pose = (
+            each.moved(self._output_from_rectified, self._translation_m)
+            for each in (result.person.raw, result.person.pose)
+        )
+        return PoseRecord(index, timestamp_s, pose.points_m, raw.points_m, pose.confidence, pose.sigma_m)
+
+    def _draw(self, result: FrameResult) -> None:
+        if self._overlay is None:
+            height, width = result.pair.left.shape[:2]
+            self._overlay = _OverlayThread(
+                self._options.output / "overlay.mp4",
+                self._pipeline,
+                self._rig,
+                (width, height),
+                self._source.frames_per_second,
+            )
+        pose = result.person.pose.moved(self._left_from_rectified) if result.person is not None else None
+        self._quality.add_stage("draw", self._overlay.submit(result, pose, self._quality.status(result)))
+
+    def _discard(self) -> None:
+        """Remove what a run that should not have begun has left, so that it can simply be started again."""
+        for name in OUTPUT_FILES:
+            (self._options.output / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._options.output.rmdir()
+
+    def _write_summary(self, report: RunReport, started_s: float, broken_off: str) -> None:
+        elapsed_s = time.perf_counter() - started_s
+        warnings = [*self._source.warnings, *self._quality.warnings()]
+        if broken_off:
+            warnings.insert(0, f"the run ended early: {broken_off}")
+        report.summary = {
+            **self._quality.figures(elapsed_s),
+            "warnings": warnings,
+            "detector": self._pipeline.detector.name,
+            "denoiser": self._pipeline.denoiser.name,
+            "device": "cpu",
+            "rectification": self._pipeline.rectifier.mode,
+            "frame_of_reference": _frame_of_reference(self._options.world),
+            "version": version("binopose"),
+        }
+        write_json(self._options.output / "summary.json", report.summary)
+        report.files = [path for name in OUTPUT_FILES if (path := self._options.output / name).is_file()]
+
+
+def process_recording(source: PairSource, rig: StereoRig, pipeline: Pipeline, options: RunOptions) -> RunReport:
+    """Poses of all pairs of a source into `options.output`.
+
+    Ctrl-C ends the run early, with valid files. Raises ExchangedViews (nothing is left behind), RunBrokenOff when the
+    disk is full, UserError when the options ask for what the rig does not have.
+    """
+    return _Run(source, rig, pipeline, options).execute()
+
+
+def report_lines(report: RunReport) -> list[str]:
+    """What to tell the user at the end."""
+    summary = report.summary
+    lines = [
+        f"{summary['frames_with_pose']} of {summary['frames']} frames with a pose, "
+        f"{summary['pairs_per_second']:.1f} pairs/s",
+        "reprojection of the refined pose: mean {mean:.1f} px, median {median:.1f} px".format(
+            **summary["reprojection_px"]
+        ),
+        "row difference between the views: median {median:.1f} px (bias {bias:+.1f} px)".format(
+            **summary["epipolar_px"]
+        ),
+    ]
+    if not summary["frames_with_pose"]:
+        lines = lines[:1]
+    lines.append("written: " + ", ".join(str(path) for path in report.files))
+    return lines

@@ -1,0 +1,199 @@
+"""How good a run was: figures for the summary, and what its user should worry about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..calibration.errors import UserError
+from ..calibration.rectify import Rectifier
+from ..calibration.triangulate import epipolar_residual_px, triangulate
+from ..models.pose import Pose2D
+from ..models.running_median import RunningMedian
+from ..models.sides import sides_exchanged
+from ..models.skeleton import BODY17
+from .distribution import Distribution
+from .pipeline import FrameResult, PersonResult
+
+# Pairs with a person in both views after which it is decided whether the views are exchanged.
+EXCHANGE_PAIRS = 10
+CONFIDENT = 0.5
+# Median row difference as a share of the person's height: above the first the calibration or the synchronisation is
+# off, above the second the poses mean little.
+SUSPECT_RESIDUAL, BAD_RESIDUAL = 0.01, 0.03
+# Runs this short are not worth statistics about lost tracking.
+MIN_SHARE_LOST = 0.02
+
+
+class ExchangedViews(UserError):
+    """The left video shows what the right camera sees, and the other way round."""
+
+
+class ExchangeCheck:
+    """Finds out from the first people seen whether the two views were given in the wrong order."""
+
+    def __init__(self, rectifier: Rectifier) -> None:
+        self._rectifier = rectifier
+        self._pairs = 0
+        self._in_front = {False: 0, True: 0}
+        self._joints = 0
+        self._rows_px: dict[bool, list[float]] = {False: [], True: []}
+
+    def observe(self, detections: tuple[Pose2D | None, Pose2D | None]) -> None:
+        """Look at one pair. Raises ExchangedViews once it is sure."""
+        left, right = (pose.to_skeleton(BODY17) if pose is not None else None for pose in detections)
+        if left is None or right is None or self._pairs >= EXCHANGE_PAIRS:
+            return
+        sure = np.minimum(left.confidence, right.confidence) > CONFIDENT
+        if not sure.any():
+            return
+        self._pairs += 1
+        self._joints += int(np.count_nonzero(sure))
+        for exchanged in (False, True):
+            left_px, right_px = self._rectified(left, right, exchanged)
+            points_m = triangulate(self._rectifier.rig, left_px, right_px)[sure]
+            self._in_front[exchanged] += int(np.count_nonzero(np.isfinite(points_m).all(axis=1)))
+            self._rows_px[exchanged].append(float(np.nanmedian(np.abs(epipolar_residual_px(left_px, right_px)[sure]))))
+        if self._pairs == EXCHANGE_PAIRS:
+            self._decide()
+
+    def _rectified(self, left: Pose2D, right: Pose2D, exchanged: bool) -> tuple[np.ndarray, np.ndarray]:
+        points_px = [self._rectifier.recorded_px(view, pose.points_px) for view, pose in enumerate((left, right))]
+        if exchanged:
+            points_px.reverse()
+        return self._rectifier.rectified_px(0, points_px[0]), self._rectifier.rectified_px(1, points_px[1])
+
+    def _decide(self) -> None:
+        given, turned = (self._in_front[exchanged] / self._joints for exchanged in (False, True))
+        given_px, turned_px = (float(np.median(self._rows_px[exchanged])) for exchanged in (False, True))
+        behind = given < 0.5 < turned and turned_px < 2 * given_px
+        misfit = turned > 0.9 and turned_px < 0.25 * given_px
+        if behind or misfit:
+            raise ExchangedViews(
+                "left and right seem to be exchanged: as given, "
+                f"{1 - given:.0%} of the joints have negative disparity (lie behind the cameras) and the rows of "
+                f"the views differ by {given_px:.0f} px; the other way round it is {1 - turned:.0%} and "
+                f"{turned_px:.0f} px. "
+                "Name the views the other way round, or import the rig with its cameras in this order"
+            )
+
+
+class RunQuality:
+    """Collects the figures of a run, frame by frame, in constant memory."""
+
+    def __init__(self, rectifier: Rectifier) -> None:
+        self._rectifier = rectifier
+        self._exchange = ExchangeCheck(rectifier)
+        self.frames = self.poses = 0
+        self._one_view = 0
+        self._swapped = 0
+        self._lost_streak = self._longest_lost = 0
+        self._latency_ms = Distribution()
+        self._stage_ms: dict[str, Distribution] = {}
+        self._reprojection_px = Distribution()
+        self._raw_reprojection_px = Distribution()
+        self._epipolar_px = Distribution()
+        self._relative_epipolar = Distribution()
+        self._epipolar_bias = RunningMedian(1, -300.0, 300.0, 0.5)
+        self._lengths = RunningMedian(len(BODY17.rigid_bones), 0.03, 0.9, 0.001)
+
+    def add_stage(self, stage: str, durations_ms: list[float]) -> None:
+        """Durations of a stage that runs beside the pipeline."""
+        self._stage_ms.setdefault(stage, Distribution()).add(np.array(durations_ms))
+
+    def observe(self, result: FrameResult, latency_ms: float) -> None:
+        """Count one frame. Raises ExchangedViews."""
+        self._exchange.observe(result.detections)
+        self.frames += 1
+        self._latency_ms.add(latency_ms)
+        for stage, duration_ms in result.stage_ms.items():
+            self.add_stage(stage, [duration_ms])
+        if result.person is None:
+            self._one_view += sum(pose is not None for pose in result.detections) == 1
+            self._lost_streak += 1
+            self._longest_lost = max(self._longest_lost, self._lost_streak)
+            return
+        self.poses += 1
+        self._lost_streak = 0
+        self._observe_person(result.person, result.detections)
+
+    def _observe_person(self, person: PersonResult, detections: tuple[Pose2D | None, Pose2D | None]) -> None:
+        rig = self._rectifier.rig
+        left, right = person.left, person.right
+        sure = (person.raw.confidence > 0) & (np.minimum(left.confidence, right.confidence) > CONFIDENT)
+        for view, detection in enumerate(detections):
+            if detection is None:
+                continue
+            seen_px = detection.to_skeleton(BODY17).points_px[sure]
+            for pose, collected in ((person.pose, self._reprojection_px), (person.raw, self._raw_reprojection_px)):
+                shown_px = self._rectifier.picture_px(view, pose.points_m[sure])
+                collected.add(np.linalg.norm(shown_px - seen_px, axis=1))
+        residual_px = person.epipolar_px[sure]
+        self._epipolar_px.add(np.abs(residual_px))
+        self._epipolar_bias.observe(np.zeros(len(residual_px), dtype=np.intp), residual_px)
+        height_px = float(np.nanmax(left.points_px[:, 1]) - np.nanmin(left.points_px[:, 1]))
+        self._relative_epipolar.add(np.abs(residual_px) / max(height_px, 1.0))
+        self._swapped += sides_exchanged(rig, left, right, self._lengths.median)
+        ends_m = person.pose.points_m[BODY17.rigid_bone_indices]
+        self._lengths.observe(np.arange(len(ends_m)), np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1))
+
+    def status(self, result: FrameResult) -> str:
+        """A few words on the picture."""
+        if result.person is not None:
+            return ""
+        seen = [name for name, pose in zip(("left", "right"), result.detections, strict=True) if pose is not None]
+        return "no person" if not seen else f"person in the {seen[0]} view only" if len(seen) == 1 else "no 3D pose"
+
+    def figures(self, elapsed_s: float) -> dict[str, Any]:
+        """The numbers of summary.json."""
+        return {
+            "frames": self.frames,
+            "frames_with_pose": self.poses,
+            "frames_in_one_view": self._one_view,
+            "frames_with_exchanged_sides": self._swapped,
+            "pairs_per_second": round(self.frames / max(elapsed_s, 1e-9), 2),
+            "latency_ms": self._latency_ms.median_and_p95(),
+            "stage_ms": {stage: durations.median_and_p95() for stage, durations in self._stage_ms.items()},
+            "reprojection_px": self._reprojection_px.mean_and_median(),
+            "raw_reprojection_px": self._raw_reprojection_px.mean_and_median(),
+            "epipolar_px": {
+                **self._epipolar_px.mean_and_median(),
+                "p95": round(self._epipolar_px.percentile(95), 2),
+                "bias": round(float(self._epipolar_bias.median[0]), 2),
+            },
+        }
+
+    def warnings(self) -> list[str]:
+        """What the user should know about the result."""
+        found = []
+        if self.frames and not self.poses:
+            found.append(
+                "nobody was found in both views: is a person in the picture, upright and not too small, "
+                "and do both videos show the same scene?"
+            )
+        elif self.frames - self.poses > MIN_SHARE_LOST * self.frames:
+            found.append(
+                f"no pose in {self.frames - self.poses} of {self.frames} frames (longest gap {self._longest_lost}"
+                + (f"; {self._one_view} times the person was seen in one view only)" if self._one_view else ")")
+            )
+        if self._swapped:
+            found.append(
+                f"{self._swapped} of {self.poses} frames look as if left and right of the person were exchanged in "
+                "one view; arms and legs are unreliable there"
+            )
+        residual = self._relative_epipolar.percentile(50)
+        if residual > SUSPECT_RESIDUAL:
+            median_px, bias_px = self._epipolar_px.percentile(50), float(self._epipolar_bias.median[0])
+            steady = abs(bias_px) > 0.6 * median_px
+            cause = (
+                "the same way all the time, so the calibration does not fit these videos"
+                if steady
+                else "either the calibration does not fit these videos or they are not synchronised"
+            )
+            weight = "poses mean little" if residual > BAD_RESIDUAL else "poses are less accurate than they could be"
+            found.append(
+                f"the views disagree: their rows differ by {median_px:.0f} px (median, {residual:.1%} of the person's "
+                f"height): {cause}; {weight}"
+            )
+        return found
