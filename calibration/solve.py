@@ -48,7 +48,7 @@ class RigFit:
 
     corners: as given, but with the reversed corner orders put right; cameras: each fitted alone;
     robust: the common fit; its pictures are the left and right ones of all pairs, then the extra ones, and its poses
-    those of the pairs, then of the extra pictures; picture v of the common fit is `pictures[v]`, camera and number;
+    those of the pairs, then of the extra pictures; everything: the same pictures with the corners the fit took out;
     used: (P,) pairs that count; misfits: (P,) pairs whose two views do not fit together; turned: (P,) pairs whose right
     corners came in another order; bad_views: per camera (P + E,) pictures left out because they fit badly on their own;
     alone_rms_px: (P,) root mean square corner distance of each pair with each camera fitted alone;
@@ -58,6 +58,7 @@ class RigFit:
     corners: PairCorners
     cameras: tuple[CameraFit, CameraFit]
     robust: RobustFit
+    everything: Observations
     used: np.ndarray
     misfits: np.ndarray
     turned: np.ndarray
@@ -231,6 +232,7 @@ def solve_rig(corners: PairCorners, left_lens: LensName | None = None, right_len
         corners=corners,
         cameras=(left, right),
         robust=robust,
+        everything=everything,
         used=both & ~misfits,
         misfits=misfits,
         turned=(order > 0) & both,
