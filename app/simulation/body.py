@@ -72,7 +72,7 @@ def _trunk(figure: Figure, scale: float) -> list[_Part]:
         ("trousers", seat - 0.068 * hip_across, seat + 0.068 * hip_across, 0.098, 0.098),
         ("trousers", band - 0.064 * hip_across, band + 0.064 * hip_across, 0.094, 0.094),
         ("shirt", hem - 0.06 * hip_across, hem + 0.06 * hip_across, 0.097, 0.097),
-        ("shirt", _between(*shoulders, 0.04), _between(*shoulders, 0.96), 0.052, 0.052),
+        ("shirt", _between(shoulders[0], shoulders[1], 0.04), _between(shoulders[0], shoulders[1], 0.96), 0.052, 0.052),
         ("skin", neck - 0.03 * scale * figure.head_up, neck + 0.095 * scale * figure.head_up, 0.056, 0.05),
     ]
     # The trunk is flat: columns side by side, close enough to pass for one surface.

@@ -24,6 +24,7 @@ class DetectorNoise:
 
     common_sd_px: standard deviation, each of x and y, of what both views share, gross errors included.
     disparity_sd_px, row_sd_px: of the difference left minus right, in x and in y.
+    body_share: share of the variance that all joints have in common: the whole body a little off.
     level_log_sd, level_time_s: how much the level varies (standard deviation of its logarithm), and how fast.
     fast_time_s, slow_time_s, slow_share: errors drift; their variance has a fast and a slow part.
     gross_share, gross_factor, gross_time_s: this share of the time a joint's errors are this many times larger, for
@@ -37,6 +38,7 @@ class DetectorNoise:
     common_sd_px: float = 3.8
     disparity_sd_px: float = 0.5
     row_sd_px: float = 0.5
+    body_share: float = 0.25
     level_log_sd: float = 0.4
     level_time_s: float = 1.0
     fast_time_s: float = 0.15
@@ -54,7 +56,7 @@ class DetectorNoise:
         for name in ("common_sd_px", "disparity_sd_px", "row_sd_px", "level_log_sd", "confidence_log_sd"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("slow_share", "gross_share", "missing_share"):
+        for name in ("body_share", "slow_share", "gross_share", "missing_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a share from 0 to below 1, got {getattr(self, name)}")
         for name in ("crop_px", "crop_per_person", "gross_factor", "confidence_half_px"):
@@ -117,7 +119,8 @@ class _NoiseState:
 
     def __init__(self, noise: DetectorNoise, joints: int, rng: np.random.Generator) -> None:
         self._noise = noise
-        parts = (joints, 4)  # common x, common y, disparity, row difference
+        # Every joint by itself and, in the last row, the whole body: common x, common y, disparity, row difference.
+        parts = (joints + 1, 4)
         self._fast = _Drift(parts, noise.fast_time_s, rng)
         self._slow = _Drift(parts, noise.slow_time_s, rng)
         self._level = _Drift((), noise.level_time_s, rng)
@@ -132,7 +135,8 @@ class _NoiseState:
     def errors_px(self) -> np.ndarray:
         """(2, J, 2) pixels of the crop, left view first."""
         noise = self._noise
-        drift = np.sqrt(1 - noise.slow_share) * self._fast.values + np.sqrt(noise.slow_share) * self._slow.values
+        drifts = np.sqrt(1 - noise.slow_share) * self._fast.values + np.sqrt(noise.slow_share) * self._slow.values
+        drift = np.sqrt(1 - noise.body_share) * drifts[:-1] + np.sqrt(noise.body_share) * drifts[-1]
         # Mean square one, so that the level spreads the errors without raising them.
         level = np.exp(noise.level_log_sd * self._level.values - noise.level_log_sd**2)
         gross = np.where(self._gross.flags, noise.gross_factor, 1.0) / np.sqrt(noise.gross_power)
@@ -189,7 +193,7 @@ class SimulatedDetector:
         confidence = state.confidence(errors_px)
         found_px = true_px + errors_px * self._px_per_crop_px(true_px)
         last_px = np.array([[image.shape[1] - 1, image.shape[0] - 1] for image in (left, right)])
-        inside = ((true_px >= 0) & (true_px <= last_px[:, None])).all(axis=-1)
+        inside = np.all((true_px >= 0) & (true_px <= last_px[:, None]), axis=-1)
         given = inside & self._observed & ~state.missing
         found_px[~given] = np.nan
         confidence[~given] = 0.0
