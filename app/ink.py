@@ -26,7 +26,7 @@ FARTHEST_PX = 8000.0
 FULL_CONFIDENCE = 0.6
 INFERRED_OPACITY = 0.85
 SOLID_OPACITY = 0.97  # from here on a stroke is drawn directly, without mixing
-DASH_PX = 5.0
+DASH_PX = 6.0
 
 
 def side_colour(side: int) -> Colour:
@@ -64,7 +64,7 @@ def _line(image: np.ndarray, start_px: np.ndarray, end_px: np.ndarray, colour: C
 
 
 def _outline_width_px(width_px: int) -> int:
-    return width_px + (2 if width_px < 3 else 3)
+    return width_px + (2 if width_px < 3 else 4)
 
 
 def _dashes(start_px: np.ndarray, end_px: np.ndarray, dash_px: float) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -79,7 +79,7 @@ def stroke(
     image: np.ndarray, start_px: np.ndarray, end_px: np.ndarray, colour: Colour, width_px: int, confidence: float = 1.0
 ) -> None:
     """Draw an outlined line, paler for less confidence, dashed for none. start_px, end_px: (2,), finite. In place."""
-    pieces = [(start_px, end_px)] if confidence > 0 else _dashes(start_px, end_px, max(DASH_PX, 2.0 * width_px))
+    pieces = [(start_px, end_px)] if confidence > 0 else _dashes(start_px, end_px, max(DASH_PX, 2.5 * width_px))
     opacity = opacity_of(confidence)
     if opacity >= SOLID_OPACITY:
         _outlined(image, pieces, colour, width_px)

@@ -110,12 +110,11 @@ class Overlay:
     """Composes the pictures of one run: all of the same, even size; remembers only where the person stands."""
 
     def __init__(self, view_size_px: tuple[int, int], level_from_pose: np.ndarray | None = None) -> None:
-        """view_size_px: (width, height) of both views.
+        """view_size_px: (width, height) of the views; a view of another shape gets black margins.
 
         level_from_pose: (3, 3) rotation that makes y of the pose point straight down, for cameras that are tilted in a
         room whose vertical is known; None takes the pose as it is.
         """
-        self._view_size_px = view_size_px
         self._layout = _layout(view_size_px)
         self._background = self._draw_background()
         self._tracker = SceneTracker()
@@ -133,7 +132,7 @@ class Overlay:
         """
         canvas = self._background.copy()
         for name, view, box in zip(("left", "right"), (content.left, content.right), self._layout.views, strict=True):
-            self._draw_view(box.of(canvas), view, content.pose)
+            _draw_view(box.of(canvas), view, content.pose)
             ink.tag(box.of(canvas), f"{name} camera", 10, 10, LETTERS_PX)
         pose = content.pose
         if pose is not None and self._level_from_pose is not None:
@@ -145,22 +144,6 @@ class Overlay:
         draw_plan(self._layout.plan.of(canvas), pose, scene)
         _draw_strip(self._layout.strip.of(canvas), content)
         return canvas
-
-    def _draw_view(self, part: np.ndarray, view: ViewOverlay, pose: Pose3D | None) -> None:
-        height, width = view.image.shape[:2]
-        if (width, height) != self._view_size_px:
-            raise ValueError(f"image: expected {self._view_size_px} pixels (width, height), got {(width, height)}")
-        _place(view.image, part)
-        scale = np.array([part.shape[1] / width, part.shape[0] / height])
-        limb_px = max(2, round(np.sqrt(part.shape[0]) / 7))
-        detected, detected_px = view.detected, np.empty((0, 2))
-        if detected is not None:
-            detected_px = _scaled(np.where(detected.confidence[:, None] > 0, detected.points_px, np.nan), scale)
-            ink.draw_bones(part, detected_px, detected.confidence, detected.skeleton, 1)
-        if view.refined_px is not None and pose is not None:
-            ink.draw_bones(part, _scaled(view.refined_px, scale), pose.confidence, pose.skeleton, limb_px)
-        if detected is not None:
-            _draw_detected_joints(part, detected_px, detected.skeleton, limb_px)
 
     def _draw_background(self) -> np.ndarray:
         """What is the same in every picture."""
@@ -178,8 +161,35 @@ class Overlay:
         return canvas
 
 
+def _draw_view(part: np.ndarray, view: ViewOverlay, pose: Pose3D | None) -> None:
+    """Put a view into its part of the canvas, and on top what was found: thin what was detected, solid the pose."""
+    height, width = view.image.shape[:2]
+    part = _fitting(part, width / height)
+    _place(view.image, part)
+    scale = np.array([part.shape[1] / width, part.shape[0] / height])
+    limb_px = max(2, round(np.sqrt(part.shape[0]) / 7))
+    detected, detected_px = view.detected, np.empty((0, 2))
+    if detected is not None:
+        detected_px = _scaled(np.where(detected.confidence[:, None] > 0, detected.points_px, np.nan), scale)
+        ink.draw_bones(part, detected_px, detected.confidence, detected.skeleton, 1)
+    if view.refined_px is not None and pose is not None:
+        ink.draw_bones(part, _scaled(view.refined_px, scale), pose.confidence, pose.skeleton, limb_px)
+    if detected is not None:
+        _draw_detected_joints(part, detected_px, detected.skeleton, limb_px)
+
+
+def _fitting(part: np.ndarray, aspect: float) -> np.ndarray:
+    """The middle of a part of the canvas that has this ratio of width to height; all of it to within two pixels."""
+    height, width = part.shape[:2]
+    fit_width, fit_height = min(width, round(height * aspect)), min(height, round(width / aspect))
+    left, top = (width - fit_width) // 2, (height - fit_height) // 2
+    if left <= 1 and top <= 1:
+        return part
+    return part[top : top + fit_height, left : left + fit_width]
+
+
 def _place(image: np.ndarray, part: np.ndarray) -> None:
-    """Put a picture into its part of the canvas, made smaller or larger.
+    """Fill a part of the canvas with a picture, made smaller or larger.
 
     Halving by area as often as it goes, then linear: a seventh of the time of a reduction by area in one step
     (0.7 against 5.7 ms for 1080x1920), with hardly more aliasing.
