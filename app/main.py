@@ -12,12 +12,8 @@ from types import FrameType
 from typing import NoReturn
 
 from ..calibration.errors import UserError
-from .commands import demo, models, rig, video
 from .console import print_error
 from .settings import apply_config
-
-# One line a command; each module adds its parser and has a `run`.
-COMMANDS = {"demo": demo, "video": video, "rig": rig, "models": models}
 
 EPILOG = """\
 first steps:
@@ -31,7 +27,16 @@ exit codes: 0 fine, 1 a fault of the program, 2 bad input (nothing was done), 3 
 
 
 def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of the whole program and those of its commands by name."""
+    """The parser of the whole program and those of its commands by name.
+
+    Raises UserError when a library that every command needs cannot be loaded.
+    """
+    try:
+        from .commands import demo, models, rig, video
+    except ImportError as error:
+        # Minimal systems lack what the OpenCV wheel expects to find; its own message names a file, not a package.
+        advice = "on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0" if ".so" in str(error) else "install again"
+        raise UserError(f"a library cannot be loaded: {error}; {advice}") from error
     parser = argparse.ArgumentParser(
         prog="binopose",
         description="3D human pose from two ordinary cameras.",
@@ -41,7 +46,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     parser.add_argument("--version", action="version", version=f"binopose {version('binopose')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what goes on inside")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in COMMANDS.values():
+    for command in (demo, video, rig, models):
         command.add_parser(subparsers)
     return parser, dict(subparsers.choices)
 
@@ -53,10 +58,10 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser, commands = build_parser()
     # A service that is stopped should leave valid files, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        parser, commands = build_parser()
         for argument in arguments:
             if argument in commands:
                 apply_config(commands[argument], arguments)

@@ -39,7 +39,11 @@ class PairSource(Protocol):
     frames: int | None  # how many to expect, None if unknown
     warnings: list[str]  # may grow while iterating
     incomplete: bool  # after the end: whether it broke off early
-    decode_ms: float  # what producing the last pair took
+
+    @property
+    def decode_ms(self) -> float:
+        """What producing the last pair took."""
+        ...
 
     def __iter__(self) -> Iterator[FramePair]: ...
 

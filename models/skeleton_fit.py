@@ -143,13 +143,13 @@ class SkeletonFit:
 
     def _fit(self, points_m: np.ndarray, sigma_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths_m = self._lengths.median[self._group]
-        usable = np.isfinite(lengths_m) & np.isfinite(points_m).all(axis=1)[self._ends].all(axis=1)
+        free = ~np.isnan(points_m.sum(axis=1))
+        usable = np.isfinite(lengths_m) & free[self._ends].all(axis=1)
         if not usable.any():
             return points_m, sigma_m
         ends, lengths_m = self._ends[usable], lengths_m[usable]
         segment_variance = np.diag(self._sigma_segment_m[usable] ** 2)
         segments = np.arange(len(ends))
-        free = np.isfinite(points_m).all(axis=1)
         prior_variance = np.where(free[:, None], sigma_m**2, 0.0)
         variance = prior_variance
         target_m = np.where(free[:, None], points_m, 0.0)

@@ -56,10 +56,10 @@ def denoised_m(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> np.
 
 
 def _scores(benchmark: Benchmark, points_m: np.ndarray) -> dict[str, Any]:
-    missing = np.isnan(points_m[benchmark.scored]).any(axis=-1)
-    if missing.any():
+    incomplete = np.isnan(points_m[benchmark.scored].sum(axis=(1, 2)))
+    if incomplete.any():
         raise UserError(
-            f"{np.count_nonzero(missing.any(axis=1))} of {len(missing)} samples have joints without a position: "
+            f"{np.count_nonzero(incomplete)} of {incomplete.size} samples have joints without a position: "
             "an error over the rest would flatter"
         )
     return pose_errors(points_m[benchmark.scored], benchmark.truth_m[benchmark.scored], ROOT)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...calibration.errors import UserError
 from ...calibration.rectify import Rectifier
-from ...calibration.rig import RigError, StereoRig
+from ...calibration.rig import Camera, RigError, StereoRig
 from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
 from ..factory import DETECTORS, open_denoiser, open_detector
@@ -69,9 +69,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(run=run)
 
 
-def _adapted(rig: StereoRig, sizes_px: tuple[tuple[int, int], tuple[int, int]]) -> tuple[StereoRig, list[str]]:
+def adapted_rig(rig: StereoRig, sizes_px: tuple[tuple[int, int], tuple[int, int]]) -> tuple[StereoRig, list[str]]:
     """The rig for pictures of the sizes that the videos have, and what had to be assumed."""
-    cameras, notes = [], []
+    cameras: list[Camera] = []
+    notes: list[str] = []
     for name, camera, size_px in zip(("left", "right"), (rig.left, rig.right), sizes_px, strict=True):
         try:
             adapted, note = camera.adapted_to(size_px)
@@ -79,7 +80,8 @@ def _adapted(rig: StereoRig, sizes_px: tuple[tuple[int, int], tuple[int, int]]) 
             raise UserError(f"the {name} view does not belong to this rig: {error}") from None
         cameras.append(adapted)
         notes += [f"{name} view: {note}"] * bool(note)
-    return StereoRig(*cameras, rig.right_from_left, rig.world_from_left, rig.provenance), notes
+    left, right = cameras
+    return StereoRig(left, right, rig.right_from_left, rig.world_from_left, rig.provenance), notes
 
 
 def run(options: argparse.Namespace) -> int:
@@ -92,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         )
     rig = load_rig(options.rig)
     with StereoRecording(options.left, options.right) as recording:
-        rig, notes = _adapted(rig, recording.sizes_px)
+        rig, notes = adapted_rig(rig, recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
         prepare_output_folder(options.output, options.force)

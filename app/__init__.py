@@ -1,0 +1,1 @@
+"""The program: commands, pipeline, drawing, files."""

@@ -1,0 +1,1 @@
+"""Cameras, rigs, rectification, triangulation and calibration; imports nothing else of the program."""

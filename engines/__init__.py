@@ -1,0 +1,1 @@
+"""What runs networks: detectors and denoisers."""

@@ -1,0 +1,1 @@
+"""Skeletons, poses, and what is known about people and noise."""
