@@ -101,14 +101,13 @@ class Figure:
     """The person at one moment or at T moments: what drawing needs, metres, world frame. (...) is () or (T,).
 
     joints_m: (..., 17, 3) in the order of BODY17; toes_m, heels_m, fingers_m: (..., 2, 3), right before left;
-    chest_forward, head_up, head_forward: (..., 3) unit vectors.
+    head_up, head_forward: (..., 3) unit vectors.
     """
 
     joints_m: np.ndarray
     toes_m: np.ndarray
     heels_m: np.ndarray
     fingers_m: np.ndarray
-    chest_forward: np.ndarray
     head_up: np.ndarray
     head_forward: np.ndarray
 
@@ -256,7 +255,6 @@ class SimulatedPerson:
             np.stack(toes, axis=1),
             np.stack(heels, axis=1),
             np.stack(fingers, axis=1),
-            chest.forward,
             head.up,
             head.forward,
         )
