@@ -17,12 +17,12 @@ from av.video.codeccontext import VideoCodecContext
 from .files import OutputError
 
 TICKS_PER_SECOND = 90_000
-# Fragments while writing, an ordinary file at the end; the head waits for the first fragment so that the times in it
-# take account of reordered pictures and the video starts at 0.
-MOV_FLAGS = "hybrid_fragmented+delay_moov"
-# Composed pictures of 1344x800 at one and the same error: superfast 23 takes 7 ms of one core and 3.6 Mbit/s, veryfast
-# 21 takes 9.5 ms and 2.6 Mbit/s; the networks need the time more than the disk needs the room.
-PRESET, QUALITY_CRF = "superfast", 23
+# Fragments while writing, made an ordinary file at the end. (With "delay_moov" as well, recordings shorter than one
+# fragment cannot be read when FFmpeg is older than 8.1.)
+MOV_FLAGS = "hybrid_fragmented"
+# Composed pictures of 1344x800 with one and the same error (35 dB): superfast 25 takes 6 ms of one core and 3.8 Mbit/s
+# at 30 pictures a second, veryfast 21 takes 9 ms and 3.1 Mbit/s; the networks need the time more than the disk the room.
+PRESET, QUALITY_CRF = "superfast", 25
 # What ITU-T H.273 calls the colours that cv2's conversion makes: BT.709 primaries and curve, BT.601 matrix, 16..235.
 COLOUR_TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 6, "color_range": 1}
 
@@ -100,6 +100,9 @@ def _configure(context: VideoCodecContext, size_px: tuple[int, int], gop_size: i
     context.pix_fmt = "yuv420p"
     context.time_base = Fraction(1, TICKS_PER_SECOND)
     context.gop_size = gop_size
+    # Without pictures out of order the times start at 0 as they are; the head of a fragmented file, written before
+    # the first picture, could not say otherwise.
+    context.max_b_frames = 0
     # One core: the networks of the next frame need the others.
     context.thread_count = 1
     context.options = {"preset": PRESET, "crf": str(QUALITY_CRF)}
