@@ -123,9 +123,9 @@ _ENTRIES = (
         ),
         source=WheelSource(
             "mediapipe==0.10.21",
-            tuple(
-                "--no-deps --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 "
-                "--platform manylinux_2_28_x86_64".split()
+            (
+                *("--no-deps", "--only-binary=:all:", "--python-version", "3.11", "--implementation", "cp"),
+                *("--abi", "cp311", "--platform", "manylinux_2_28_x86_64"),
             ),
         ),
         licence_member="mediapipe-0.10.21.dist-info/LICENSE",
