@@ -21,7 +21,7 @@ TICKS_PER_SECOND = 90_000
 # fragment cannot be read when FFmpeg is older than 8.1.)
 MOV_FLAGS = "hybrid_fragmented"
 # Composed pictures of 1344x800 with one and the same error (35 dB): superfast 25 takes 6 ms of one core and 3.8 Mbit/s
-# at 30 pictures a second, veryfast 21 takes 9 ms and 3.1 Mbit/s; the networks need the time more than the disk the room.
+# at 30 pictures a second, veryfast 21 takes 9 ms and 3.1 Mbit/s; time is scarcer than room on the disk.
 PRESET, QUALITY_CRF = "superfast", 25
 # What ITU-T H.273 calls the colours that cv2's conversion makes: BT.709 primaries and curve, BT.601 matrix, 16..235.
 COLOUR_TAGS = {"color_primaries": 1, "color_trc": 1, "colorspace": 6, "color_range": 1}
