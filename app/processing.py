@@ -41,7 +41,7 @@ class PairSource(Protocol):
     incomplete: bool  # after the end: whether it broke off early
 
     @property
-    def decode_ms(self) -> float:
+    def read_ms(self) -> float:
         """What producing the last pair took."""
         ...
 
@@ -197,7 +197,7 @@ class _Run:
         with progress(self._source.frames, "poses", "pairs") as bar:
             for pair in self._source:
                 began_s = time.perf_counter()
-                stage_ms = {"decode": self._source.decode_ms}
+                stage_ms = {"read": self._source.read_ms}
                 with timed(stage_ms, "rectify"):
                     left, right = self._pipeline.rectifier.images(pair.left, pair.right)
                 result = self._pipeline.process(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms)

@@ -106,13 +106,13 @@ class StereoRecording:
 
     Views of the same rate are paired by number; else every frame of the slower one gets the nearest in time of the
     faster one. Use as a context manager; iterate once. `warnings` grows while reading; `incomplete` tells after the
-    end whether a file broke off early. `decode_ms` is what decoding the last pair took.
+    end whether a file broke off early. `read_ms` is what decoding the last pair took.
     """
 
     def __init__(self, left: Path, right: Path | None) -> None:
         self.warnings: list[str] = []
         self.incomplete = False
-        self.decode_ms = 0.0
+        self.read_ms = 0.0
         self._files = [VideoFile(left)]
         if right is not None:
             try:
@@ -157,13 +157,13 @@ class StereoRecording:
 
     def _single(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         while (frame := self._files[0].next()) is not None:
-            image, timestamp_s, self.decode_ms = frame
+            image, timestamp_s, self.read_ms = frame
             half = image.shape[1] // 2
             yield np.ascontiguousarray(image[:, :half]), np.ascontiguousarray(image[:, half:]), timestamp_s
 
     def _numbered(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
         while (left := self._files[0].next()) is not None and (right := self._files[1].next()) is not None:
-            self.decode_ms = left[2] + right[2]
+            self.read_ms = left[2] + right[2]
             yield left[0], right[0], left[1]
 
     def _timed(self) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
@@ -175,7 +175,7 @@ class StereoRecording:
                 nearest, ahead = ahead, self._files[1 - slow].next()
             if ahead is None and frame[1] - nearest[1] > 1 / self.frames_per_second:
                 return
-            self.decode_ms = frame[2] + nearest[2]
+            self.read_ms = frame[2] + nearest[2]
             both = (nearest[0], frame[0]) if slow else (frame[0], nearest[0])
             yield both[0], both[1], frame[1]
 

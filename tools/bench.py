@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..app.commands.demo import SimulatedSource
 from ..app.commands.video import adapted_rig
 from ..app.console import print_error, print_line
 from ..app.factory import open_denoiser, open_detector
@@ -26,7 +25,7 @@ from ..app.pipeline import Pipeline
 from ..app.processing import PairSource, RunOptions, process_recording
 from ..app.recording import StereoRecording
 from ..app.simulation.motion import SimulatedPerson
-from ..app.simulation.scene import SimulatedScene
+from ..app.simulation.scene import SimulatedScene, SimulatedSource
 from ..app.simulation.virtual_rig import virtual_rig
 from ..calibration.errors import UserError
 from ..calibration.rectify import Rectifier
@@ -71,9 +70,9 @@ class LoopedSource:
         self.memory_mib: list[float] = []
 
     @property
-    def decode_ms(self) -> float:
+    def read_ms(self) -> float:
         """Of the last pair."""
-        return self._source.decode_ms
+        return self._source.read_ms
 
     def __iter__(self) -> Iterator[FramePair]:
         index = 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +14,14 @@ from ...engines.detectors.simulated import SimulatedDetector
 from ...models.skeleton import BODY17
 from ..console import print_line, print_warning
 from ..factory import open_denoiser
-from ..frames import FramePair
 from ..outputs.files import prepare_output_folder
 from ..outputs.record import PoseRecord
 from ..pipeline import FrameResult, Pipeline
 from ..processing import RunOptions, process_recording, report_lines
 from ..simulation.motion import SimulatedPerson
-from ..simulation.scene import SimulatedScene
+from ..simulation.scene import SimulatedScene, SimulatedSource
 from ..simulation.virtual_rig import virtual_rig
 from .common import add_output_option, add_processing_options
-
-FRAMES_PER_SECOND = 30.0
 
 DESCRIPTION = """\
 Everything here is simulated: a procedural person walks and reaches in front of a virtual pair of webcams (0.25 m
@@ -49,27 +44,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--seed", type=int, default=0, help="another rig, another person, other noise (default: 0)")
     add_processing_options(parser)
     parser.set_defaults(run=run)
-
-
-class SimulatedSource:
-    """The pictures of a simulated scene as a source of frame pairs."""
-
-    frames_per_second = FRAMES_PER_SECOND
-
-    def __init__(self, scene: SimulatedScene, duration_s: float) -> None:
-        self.frames: int | None = max(round(duration_s * FRAMES_PER_SECOND), 1)
-        self.warnings = ["simulated: person, rig and detector noise are made up; the figures say nothing of your room"]
-        self.incomplete = False
-        self.decode_ms = 0.0
-        self._scene = scene
-
-    def __iter__(self) -> Iterator[FramePair]:
-        for index in range(self.frames or 0):
-            began_s = time.perf_counter()
-            timestamp_s = index / FRAMES_PER_SECOND
-            left, right = self._scene.images(timestamp_s)
-            self.decode_ms = (time.perf_counter() - began_s) * 1e3
-            yield FramePair(left, right, timestamp_s, index)
 
 
 class TruthComparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,13 +115,22 @@ def _spot(floor_m: np.ndarray, start_m: np.ndarray, end_m: np.ndarray, radius_m:
     return np.exp((x * x + y * y) * np.float32(-1 / radius_m**2))
 
 
-def simulated_pairs(
-    rig: StereoRig, person: SimulatedPerson, frames_per_second: float = 30.0, duration_s: float | None = None
-) -> Iterator[FramePair]:
-    """Pairs of pictures from time 0, `frames_per_second` apart; for ever when no duration is given."""
-    scene = SimulatedScene(rig, person)
-    index = 0
-    while duration_s is None or index < round(duration_s * frames_per_second):
-        timestamp_s = index / frames_per_second
-        yield FramePair(*scene.images(timestamp_s), timestamp_s=timestamp_s, index=index)
-        index += 1
+class SimulatedSource:
+    """The pictures of a scene as a source of frame pairs, from time 0; see `processing.PairSource`."""
+
+    incomplete = False
+
+    def __init__(self, scene: SimulatedScene, duration_s: float, frames_per_second: float = 30.0) -> None:
+        self.frames_per_second = frames_per_second
+        self.frames: int | None = max(round(duration_s * frames_per_second), 1)
+        self.warnings = ["simulated: person, rig and detector noise are made up; the figures say nothing of your room"]
+        self.read_ms = 0.0
+        self._scene = scene
+
+    def __iter__(self) -> Iterator[FramePair]:
+        for index in range(self.frames or 0):
+            began_s = time.perf_counter()
+            timestamp_s = index / self.frames_per_second
+            left, right = self._scene.images(timestamp_s)
+            self.read_ms = (time.perf_counter() - began_s) * 1e3
+            yield FramePair(left, right, timestamp_s, index)

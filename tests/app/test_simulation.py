@@ -9,7 +9,7 @@ from binopose.app.simulation.body import COLOURS, MATERIALS, Capsules
 from binopose.app.simulation.motion import Proportions, SimulatedPerson
 from binopose.app.simulation.renderer import draw_capsules
 from binopose.app.simulation.room import camera_rays
-from binopose.app.simulation.scene import SimulatedScene, simulated_pairs
+from binopose.app.simulation.scene import SimulatedScene, SimulatedSource
 from binopose.app.simulation.virtual_rig import virtual_rig
 from binopose.calibration.rectify import Rectifier
 from binopose.calibration.rig import Camera, RigError, RigidTransform, StereoRig
@@ -268,7 +268,7 @@ def test_the_shoes_darken_the_floor_beneath_them(scene: SimulatedScene) -> None:
 
 
 def test_pairs_come_at_the_asked_rate() -> None:
-    pairs = list(simulated_pairs(small_rig(), SimulatedPerson(), frames_per_second=20.0, duration_s=0.15))
+    pairs = list(SimulatedSource(SimulatedScene(small_rig(), SimulatedPerson()), 0.15, frames_per_second=20.0))
     assert [pair.index for pair in pairs] == [0, 1, 2]
     np.testing.assert_allclose([pair.timestamp_s for pair in pairs], [0.0, 0.05, 0.1])
     assert pairs[0].left.shape == pairs[0].right.shape == (360, 640, 3)
