@@ -47,7 +47,8 @@ class Board:
         for name, count in (("columns", self.columns), ("rows", self.rows)):
             if not MIN_CORNERS <= count <= MAX_CORNERS:
                 raise BoardError(
-                    f"board {self.columns}x{self.rows}: expected {MIN_CORNERS} to {MAX_CORNERS} {name} of inner corners "
+                    f"board {self.columns}x{self.rows}: expected {MIN_CORNERS} to {MAX_CORNERS} {name} of inner "
+                    "corners "
                     "(where four squares meet; one less than the squares), as in 9x6"
                 )
         if not (np.isfinite(self.square_m) and self.square_m > 0):

@@ -58,12 +58,23 @@ def find_corners(image: np.ndarray, board: Board) -> np.ndarray | None:
     image: (H, W) or (H, W, 3) uint8. NaN where a charuco corner is hidden. Which of the orders that look the same comes
     back (`Board.turns`) is left to chance.
     """
+    return _find(image, board, (_find_classic, _find_sectors))
+
+
+def find_corners_quickly(image: np.ndarray, board: Board) -> np.ndarray | None:
+    """As `find_corners`, for moving pictures: gives up early where the board is hard to see."""
+    return _find(image, board, (_find_classic_quickly,))
+
+
+def _find(
+    image: np.ndarray, board: Board, finders: Sequence[Callable[[np.ndarray, Board], np.ndarray | None]]
+) -> np.ndarray | None:
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     if board.kind == "charuco":
         return _find_charuco(grey, board)
     scale = min(1.0, SEARCH_PX / max(grey.shape))
     small = grey if scale == 1.0 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    for finder in (_find_classic, _find_sectors):
+    for finder in finders:
         rough = finder(small, board)
         if rough is not None:
             # Pixel centres are at integers, so the picture's edge lies at -0.5 in both sizes.
@@ -73,8 +84,12 @@ def find_corners(image: np.ndarray, board: Board) -> np.ndarray | None:
     return None
 
 
-def _find_classic(grey: np.ndarray, board: Board) -> np.ndarray | None:
-    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE
+def _find_classic_quickly(grey: np.ndarray, board: Board) -> np.ndarray | None:
+    return _find_classic(grey, board, cv2.CALIB_CB_FAST_CHECK)
+
+
+def _find_classic(grey: np.ndarray, board: Board, more_flags: int = 0) -> np.ndarray | None:
+    flags = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | more_flags
     found, corners = cv2.findChessboardCorners(grey, (board.columns, board.rows), flags=flags)
     return np.asarray(corners, dtype=np.float64).reshape(-1, 2) if found else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from .judge import Judgement, judge, refused
 from .lens import LensName
 from .measure import RigMeasures, measure
 from .one_camera import MIN_VIEWS, CalibrationError
-from .pictures import LeftOut, PicturePair, PictureSet, PicturesError
+from .pictures import LeftOut, PicturePair, PicturesError, PictureSet
 from .rig import RigError, StereoRig
 from .solve import MIN_PAIRS, PairCorners, RigFit, solve_rig
 
@@ -96,22 +95,28 @@ def calibrate(
             (*left_out, *named[0]), named[1], named[2],
         )  # fmt: skip
 
-    complete = sum(all(view.corners_px is not None for view in pair) for pair in pair_views)
+    return result(*assess(_corners(board, pair_views, extra_views), lens, size_confirmed))
+
+
+def assess(
+    corners: PairCorners, lens: LensName | None = None, size_confirmed: bool = False
+) -> tuple[RigFit | None, StereoRig | None, RigMeasures | None, Judgement]:
+    """Solve, measure and judge corners already found; what cannot be had is None and the judgement says why."""
+    both = np.isfinite(corners.left_px).any(axis=(1, 2)) & np.isfinite(corners.right_px).any(axis=(1, 2))
     try:
-        found = solve_rig(_corners(board, pair_views, extra_views), lens, lens)
+        found = solve_rig(corners, lens, lens)
     except CalibrationError as error:
-        what, _, advice = str(error).partition(": ")
-        if complete < MIN_PAIRS:
-            what, advice = f"only {complete} pairs show the board in both pictures, at least {MIN_PAIRS} are needed", (
-                "take 15 to 20 pairs with the whole board visible in both pictures, evenly lit"
-            )
-        return result(None, None, None, refused(what, advice))
+        what, _, advice = str(error).partition("; ")
+        if both.sum() < MIN_PAIRS:
+            what = f"only {int(both.sum())} pairs show the board in both pictures, at least {MIN_PAIRS} are needed"
+            advice = "take 15 to 20 pairs with the whole board visible in both pictures, evenly lit"
+        return None, None, None, refused(what, advice)
     try:
         rig = found.rig
         measures = measure(found, rig) if found.used.sum() >= 3 else None
     except RigError:
         rig = measures = None
-    return result(found, rig, measures, judge(found, measures, size_confirmed))
+    return found, rig, measures, judge(found, measures, size_confirmed)
 
 
 def _why_no_board(view: BoardView) -> str:
@@ -128,7 +133,8 @@ def _check_sizes(views: Sequence[BoardView], camera: str) -> None:
     named = ", ".join(f"{view.path.name} ({view.size_px[0]}x{view.size_px[1]})" for view in other[:5] if view.size_px)
     raise PicturesError(
         f"{camera} pictures have different sizes: most are {usual[0]}x{usual[1]}, but {named}"
-        f"{' and others' if len(other) > 5 else ''}. A camera is calibrated at one size: leave the others away or take all "
+        f"{' and others' if len(other) > 5 else ''}. A camera is calibrated at one size: leave the others away or "
+        "take all "
         "at the same setting"
     )
 
@@ -146,13 +152,16 @@ def _check_board(board: Board, views: Sequence[BoardView], camera: str) -> None:
     if other is not None:
         raise PicturesError(
             f"board size: asked for {board.columns}x{board.rows} inner corners, but the {camera} pictures "
-            f"({spread[0].path.name} and others) show a board of {other[0]}x{other[1]}; give --board {other[0]}x{other[1]} "
+            f"({spread[0].path.name} and others) show a board of {other[0]}x{other[1]}; give --board "
+            f"{other[0]}x{other[1]} "
             "(inner corners, where four squares meet)"
         )
     if len(seen) < MIN_VIEWS:
         raise PicturesError(
-            f"the {board.describe()} was found in {len(seen)} of {len(readable)} {camera} pictures; expected it in most. "
-            "Is the number of inner corners right (one less than the squares each way)? The whole board with a white margin "
+            f"the {board.describe()} was found in {len(seen)} of {len(readable)} {camera} pictures; expected it in "
+            "most. "
+            "Is the number of inner corners right (one less than the squares each way)? The whole board with a white "
+            "margin "
             "must be visible, sharp and evenly lit, and no hand may cover a square"
         )
 
@@ -244,7 +253,8 @@ def _name_findings(
     for index in np.flatnonzero(found.misfits):
         a, b = pair_views[index]
         why = (
-            f"the two views of the pair ({a.path.name}, {b.path.name}) do not fit together ({found.pair_rms_px[index]:.2f} px; "
+            f"the two views of the pair ({a.path.name}, {b.path.name}) do not fit together "
+            f"({found.pair_rms_px[index]:.2f} px; "
             f"each alone {found.alone_rms_px[index]:.2f} px): not taken at the same moment, or the board was in motion"
         )
         left_out.append(LeftOut(a.path.name, why))
@@ -256,7 +266,9 @@ def _name_findings(
     for file, corners in by_file.items():
         places = ", ".join(f"column {c.column} row {c.row} ({c.error_px:.1f} px off)" for c in corners[:4])
         more = f" and {len(corners) - 4} more" if len(corners) > 4 else ""
-        left_out.append(LeftOut(file, f"{len(corners)} wrong corner{'s' if len(corners) > 1 else ''} only: {places}{more}"))
+        left_out.append(
+            LeftOut(file, f"{len(corners)} wrong corner{'s' if len(corners) > 1 else ''} only: {places}{more}")
+        )
     return left_out, turned, wrong
 
 

@@ -99,7 +99,8 @@ def judge(found: RigFit, measures: RigMeasures | None, size_confirmed: bool = Fa
     if measures.right_side_m < -0.5 * measures.baseline_m:
         reasons.append(Reason(
             "usable", "the camera given as RIGHT stands on the left of the one given as LEFT",
-            "if both see the scene from the front, exchange LEFT and RIGHT and calibrate again; the rig works as it is, "
+            "if both see the scene from the front, exchange LEFT and RIGHT and calibrate again; the rig works as it "
+            "is, "
             "with the names of the two views exchanged",
         ))  # fmt: skip
     order = {"refused": 0, "usable": 1, "good": 2}
@@ -118,7 +119,8 @@ def _length(length_m: float) -> str:
 def _summary(found: RigFit, measures: RigMeasures) -> str:
     return (
         f"{int(found.used.sum())} pairs agree to {measures.stereo_rms_px:.2f} px, the cameras stand "
-        f"{measures.baseline_m * 1e3:.1f} mm apart (sure to {measures.uncertainty.baseline_m * 1e3:.1f} mm), and squares "
+        f"{measures.baseline_m * 1e3:.1f} mm apart (sure to {measures.uncertainty.baseline_m * 1e3:.1f} mm), and "
+        "squares "
         f"measured back in space are right to {abs(measures.boards.scale - 1) * 100:.2f} %"
     )
 
@@ -130,10 +132,12 @@ def _judge_pairs(found: RigFit) -> list[Reason]:
         alone, pair = np.nanmedian(found.alone_rms_px), np.nanmedian(found.pair_rms_px)
         return [Reason(
             "refused",
-            f"the two views of {misfits} of {both} pairs do not fit together: each camera alone fits to {alone:.2f} px, the "
+            f"the two views of {misfits} of {both} pairs do not fit together: each camera alone fits to {alone:.2f} "
+            "px, the "
             f"pairs only to {pair:.2f} px; a synchronisation problem, or the board was in motion",
             "the cameras did not take the pictures at the same moment, or the rig moved between pairs. Hold the board "
-            "still (on a chair or stand) for a second in every position, check that the pictures are paired rightly and "
+            "still (on a chair or stand) for a second in every position, check that the pictures are paired rightly "
+            "and "
             "that the cameras are fixed to each other",
         )]  # fmt: skip
     reasons = []
@@ -180,9 +184,11 @@ def _judge_certainty(measures: RigMeasures) -> list[Reason]:
         severity: Verdict = "refused" if part > REFUSED_BASELINE_PART else "usable"
         reasons.append(Reason(
             severity,
-            f"the baseline is loose: {measures.baseline_m * 1e3:.1f} mm, sure only to {measures.uncertainty.baseline_m * 1e3:.1f} "
+            f"the baseline is loose: {measures.baseline_m * 1e3:.1f} mm, sure only to "
+            f"{measures.uncertainty.baseline_m * 1e3:.1f} "
             f"mm ({part * 100:.1f} %)",
-            "add pairs with more tilt, nearer to the edges of both pictures and at different distances; pictures of one "
+            "add pairs with more tilt, nearer to the edges of both pictures and at different distances; pictures of "
+            "one "
             "camera alone (--left-extra, --right-extra) help too",
         ))  # fmt: skip
     for name, camera in zip(("left", "right"), measures.cameras, strict=True):
@@ -201,7 +207,8 @@ def _judge_views(measures: RigMeasures) -> list[Reason]:
     if measures.tilt_deg < GOOD_TILT_DEG:
         parallel = measures.tilt_deg < REFUSED_TILT_DEG
         what = (
-            f"the board is nearly parallel in all views (they differ by {measures.tilt_deg:.0f} degrees); focal length and "
+            f"the board is nearly parallel in all views (they differ by {measures.tilt_deg:.0f} degrees); focal "
+            "length and "
             "distance cannot be told apart"
             if parallel
             else f"the boards differ in tilt by {measures.tilt_deg:.0f} degrees only"
@@ -215,7 +222,8 @@ def _judge_views(measures: RigMeasures) -> list[Reason]:
         if camera.border_one_to_one < GOOD_BORDER:
             reasons.append(Reason(
                 "usable",
-                f"the {name} lens model does not hold at {(1 - camera.border_one_to_one) * 100:.0f} % of the picture's border, "
+                f"the {name} lens model does not hold at {(1 - camera.border_one_to_one) * 100:.0f} % of the "
+                "picture's border, "
                 "where no corner was seen",
                 "hold the board closer to the edges and corners of the picture",
             ))  # fmt: skip

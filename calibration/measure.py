@@ -223,7 +223,8 @@ def _measure_camera(found: RigFit, rig: StereoRig, number: int, uncertainty: Unc
 
 def _rig_of(fit: Fit, like: StereoRig) -> StereoRig:
     left, right = (
-        camera_from(fit.lenses[k], fit.intrinsics[k], camera.size_px) for k, camera in enumerate((like.left, like.right))
+        camera_from(fit.lenses[k], fit.intrinsics[k], camera.size_px)
+        for k, camera in enumerate((like.left, like.right))
     )
     turned = replace(like.right_from_left, rotation=fit.rotation, translation_m=fit.translation_m)
     return StereoRig(left, right, turned)

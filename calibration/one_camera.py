@@ -17,12 +17,12 @@ from .robust import HUBER_SIGMAS, RobustFit, rms_per_view_px, robust_refine
 START_FOCALS = (0.35, 0.7, 1.3, 2.5)
 MIN_VIEWS = 3
 MIN_CORNERS_IN_VIEW = 8
-# A richer model has to predict pictures it has not seen better by this part of the squared error (mean logarithm over the
-# pictures), and by this many standard errors; terms that gain less only wave about where no corner was.
+# A richer model has to predict pictures it has not seen better by this part of the squared error (mean logarithm over
+# the pictures), and by this many standard errors; terms that gain less only wave about where no corner was.
 WORTHWHILE_GAIN = 0.05
 WORTHWHILE_ERRORS = 2.0
-# Steps for a lens model on trial: one that needs more is one the pictures do not determine. The model chosen is fitted to
-# the end together with everything else.
+# Steps for a lens model on trial: one that needs more is one the pictures do not determine. The model chosen is fitted
+# to the end together with everything else.
 TRIAL_STEPS = 40
 # Models of the same number stand for equally plain lenses: between them the better prediction decides.
 LENS_PLAINNESS: dict[LensName, int] = {"radial2": 0, "fisheye": 0, "radial3": 1, "rational": 2}
@@ -292,7 +292,8 @@ def try_lenses(
     has_board = np.isfinite(corners_px[..., 0]).sum(axis=1) >= MIN_CORNERS_IN_VIEW
     if has_board.sum() < MIN_VIEWS:
         raise CalibrationError(
-            f"{name} camera: the board was found in {int(has_board.sum())} pictures; at least {MIN_VIEWS} are needed to "
+            f"{name} camera: the board was found in {int(has_board.sum())} pictures; at least {MIN_VIEWS} are needed "
+            "to "
             "fit the lens at all, 10 to 20 for a good result"
         )
     seen = corners_px[has_board]
@@ -314,7 +315,8 @@ def try_lenses(
         fits = {told: fits[told]} if told in fits else {}
     if not fits:
         raise CalibrationError(
-            f"{name} camera: {'no lens model' if told is None else LENS_WORDS[told]} fits the {int(has_board.sum())} pictures "
+            f"{name} camera: {'no lens model' if told is None else LENS_WORDS[told]} fits the {int(has_board.sum())} "
+            "pictures "
             "of the board; are all from one camera, at one zoom, with the board tilted differently in each?"
         )
     with np.errstate(divide="ignore"):

@@ -105,7 +105,8 @@ def pair_pictures(left: Sequence[Path], right: Sequence[Path]) -> tuple[list[Pic
     same = set(left) & set(right)
     if same:
         raise PicturesError(
-            f"LEFT and RIGHT both contain {sorted(same)[0]} ({len(same)} files in both): give each camera its own folder, "
+            f"LEFT and RIGHT both contain {sorted(same)[0]} ({len(same)} files in both): give each camera its own "
+            "folder, "
             'or patterns in quotes such as "boards/left*.png" "boards/right*.png"'
         )
     best: list[PicturePair] = []
@@ -115,9 +116,7 @@ def pair_pictures(left: Sequence[Path], right: Sequence[Path]) -> tuple[list[Pic
         if not unique or None in left_keys or None in right_keys:
             continue
         partner = dict(zip(right_keys, right, strict=True))
-        pairs = [
-            PicturePair(path, partner[key]) for path, key in zip(left, left_keys, strict=True) if key in partner
-        ]
+        pairs = [PicturePair(path, partner[key]) for path, key in zip(left, left_keys, strict=True) if key in partner]
         if len(pairs) > len(best):
             best = pairs
     if 2 * len(best) < max(len(left), len(right)):
@@ -137,9 +136,7 @@ def _some(paths: Sequence[Path]) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} ... {names[-1]}"
 
 
-def gather(
-    left: str, right: str, left_extra: Sequence[str] = (), right_extra: Sequence[str] = ()
-) -> PictureSet:
+def gather(left: str, right: str, left_extra: Sequence[str] = (), right_extra: Sequence[str] = ()) -> PictureSet:
     """Find and pair the pictures of both cameras."""
     pairs, alone = pair_pictures(list_pictures(left, "LEFT"), list_pictures(right, "RIGHT"))
     used = {path.resolve() for pair in pairs for path in (pair.left, pair.right)}

@@ -62,7 +62,10 @@ def report_page(result: Calibration, report: dict[str, Any]) -> str:
     """The whole page. report: the same findings as `report.report_dict` gives them."""
     parts = [_verdict(result)]
     if result.measures is not None:
-        parts += [_tiles(result, report), _depth(report), _cameras(report)]
+        parts.append(_tiles(result, report))
+        if result.judgement.verdict != "refused":
+            parts.append(_depth(report))
+        parts.append(_cameras(report))
     parts += [_left_out(result)]
     if result.found is not None:
         parts += [_pairs(report)]
@@ -73,7 +76,8 @@ def report_page(result: Calibration, report: dict[str, Any]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Stereo calibration report</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><main>'
         f'<h1>Stereo calibration report</h1><p class="soft">{escape(result.board.describe())}, {len(result.pairs)} pairs of '
-        f"pictures</p>{''.join(parts)}<footer>Pixels count from the centre of the first pixel; lengths rest on the square size "
+        f"pictures</p>{''.join(parts)}<footer>Pixels count from the centre of the first pixel; lengths rest on the "
+        "square size "
         "given. Uncertainties are standard deviations from leaving one pair out, not below what the corner noise "
         "explains.</footer></main></body></html>\n"
     )
@@ -109,7 +113,11 @@ def _tiles(result: Calibration, report: dict[str, Any]) -> str:
         (f"{report['tilt_deg']:.0f}&deg;", "largest tilt between two boards"),
         (used, "pairs used"),
     ]  # fmt: skip
-    return '<div class="tiles">' + "".join(f"<div class=tile><b>{v}</b><span>{w}</span></div>" for v, w in tiles) + "</div>"
+    return (
+        '<div class="tiles">'
+        + "".join(f"<div class=tile><b>{v}</b><span>{w}</span></div>" for v, w in tiles)
+        + "</div>"
+    )
 
 
 def _table(head: list[str], rows: list[list[str]], row_classes: list[str] | None = None) -> str:
@@ -141,7 +149,8 @@ def _depth(report: dict[str, Any]) -> str:
         for row in report["depth_error_mm"]
     ]
     return (
-        "<h2>What to expect in the room</h2><p>Depth error of a point straight ahead, standard deviations in mm. The first part "
+        "<h2>What to expect in the room</h2><p>Depth error of a point straight ahead, standard deviations in mm. The "
+        "first part "
         "is the same in every frame; the second changes from frame to frame and grows with the detector's noise.</p>"
         + _table(["distance", "from the calibration", "per pixel of detection noise"], rows)
     )
@@ -158,17 +167,32 @@ def _cameras(report: dict[str, Any]) -> str:
             escape(LENS_WORDS[camera["lens"]]), terms,
         ])  # fmt: skip
     table = _table(
-        ["camera", "f<sub>x</sub> px", "f<sub>y</sub> px", "centre px", "alone px", "pictures", "covered", "|lens", "|terms"], rows
+        [
+            "camera",
+            "f<sub>x</sub> px",
+            "f<sub>y</sub> px",
+            "centre px",
+            "alone px",
+            "pictures",
+            "covered",
+            "|lens",
+            "|terms",
+        ],
+        rows,
     )
     evidence = ""
     if any(camera["lens_evidence_px"] for camera in report["cameras"]):
         names: list[LensName] = ["radial2", "fisheye", "radial3", "rational"]
         rows = [
-            [escape(LENS_WORDS[name]), *(_number(camera["lens_evidence_px"].get(name), 4) for camera in report["cameras"])]
+            [
+                escape(LENS_WORDS[name]),
+                *(_number(camera["lens_evidence_px"].get(name), 4) for camera in report["cameras"]),
+            ]
             for name in names
         ]
         evidence = (
-            "<h3>Why this lens model</h3><p class=soft>How well each model predicts a picture that was left out, px (geometric mean "
+            "<h3>Why this lens model</h3><p class=soft>How well each model predicts a picture that was left out, px "
+            "(geometric mean "
             "over the pictures). The plainest one that none beats clearly is taken.</p>"
             + _table(["|model", *(camera["name"] for camera in report["cameras"])], rows)
         )
@@ -182,7 +206,8 @@ def _left_out(result: Calibration) -> str:
         parts.append("<h2>Left out</h2>" + _table(["|file", "|why"], rows))
     if result.reversed_files:
         parts.append(
-            "<h2>Corner order put right</h2><p>This board looks the same turned by half a turn; in these pictures the corners came in "
+            "<h2>Corner order put right</h2><p>This board looks the same turned by half a turn; in these pictures the "
+            "corners came in "
             f"the opposite order to the other camera's: {escape(', '.join(result.reversed_files))}.</p>"
         )
     return "".join(parts)
@@ -226,7 +251,8 @@ def _coverage(result: Calibration) -> str:
         )
         covered = measures.cameras[number].covered * 100
         drawings.append(
-            f"<figure>{_svg(width, height, content, f'{name} coverage')}<figcaption>{name}: {covered:.0f} % of the cells</figcaption>"
+            f"<figure>{_svg(width, height, content, f'{name} coverage')}<figcaption>{name}: {covered:.0f} % of the "
+            "cells</figcaption>"
             "</figure>"
         )
     return (
@@ -252,9 +278,12 @@ def _residuals(result: Calibration) -> str:
             f'stroke-width="{width / 700:.2f}"/>'
             for (x, y), (dx, dy) in zip(starts[known], shifts[known], strict=True)
         )
-        drawings.append(f"<figure>{_svg(width, height, content, f'{name} residuals')}<figcaption>{name}</figcaption></figure>")
+        drawings.append(
+            f"<figure>{_svg(width, height, content, f'{name} residuals')}<figcaption>{name}</figcaption></figure>"
+        )
     return (
-        f"<h2>Residuals</h2><p class=soft>From every corner to where the fit puts it, drawn {drawn:.0f} times as long (at 1280 px "
+        f"<h2>Residuals</h2><p class=soft>From every corner to where the fit puts it, drawn {drawn:.0f} times as long "
+        "(at 1280 px "
         "width). Random directions are noise; a pattern means the lens model or the board does not fit.</p>"
         f'<div class="two">{"".join(drawings)}</div>'
     )
@@ -279,10 +308,12 @@ def _rectified(result: Calibration) -> str:
             continue
         preview = rectified_preview(rig, left, right, PREVIEW_PX)
         caption = escape(f"{pair.left.name} / {pair.right.name}")
-        figures.append(f'<figure><img src="{_data_uri(preview)}" alt="rectified pair"><figcaption>{caption}</figcaption></figure>')
+        figures.append(
+            f'<figure><img src="{_data_uri(preview)}" alt="rectified pair"><figcaption>{caption}</figcaption></figure>'
+        )
     return (
-        "<h2>Rectified pairs</h2><p class=soft>The same point of the scene must lie on the same line in both pictures.</p>"
-        + "".join(figures)
+        "<h2>Rectified pairs</h2><p class=soft>The same point of the scene must lie on the same line in both "
+        "pictures.</p>" + "".join(figures)
     )
 
 
@@ -292,7 +323,9 @@ def _thumbnails(result: Calibration) -> str:
     for index, (pair, views) in enumerate(zip(result.pairs, result.views, strict=True)):
         used = found is not None and bool(found.used[index])
         wrong = (
-            [found.robust.wrong[rows[index]] for rows in found.pair_views()] if found is not None and used else [None, None]
+            [found.robust.wrong[rows[index]] for rows in found.pair_views()]
+            if found is not None and used
+            else [None, None]
         )
         images = "".join(
             f'<img src="{_data_uri(_thumbnail(view, marks, result.board.columns), 72)}" alt="{escape(view.path.name)}">'
@@ -304,7 +337,8 @@ def _thumbnails(result: Calibration) -> str:
             f"{escape(pair.left.name)} / {escape(pair.right.name)}{why}</figcaption></figure>"
         )
     return (
-        "<h2>Pictures and corners found</h2><p class=soft>The line starts at the board's first corner; corners left out are ringed "
+        "<h2>Pictures and corners found</h2><p class=soft>The line starts at the board's first corner; corners left "
+        "out are ringed "
         f'in red.</p><div class="thumbs">{"".join(figures)}</div>'
     )
 

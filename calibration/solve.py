@@ -217,7 +217,8 @@ def solve_rig(corners: PairCorners, left_lens: LensName | None = None, right_len
     both = left.used[:pairs] & right.used[:pairs]
     if both.sum() < 3:
         raise CalibrationError(
-            f"the board is usable in both pictures of only {int(both.sum())} pairs; at least {MIN_PAIRS} are needed: hold "
+            f"the board is usable in both pictures of only {int(both.sum())} pairs; at least {MIN_PAIRS} are needed: "
+            "hold "
             "the board where both cameras see all of it"
         )
     rotation, translation_m, order = _consensus(corners, left, right, both)

@@ -1,0 +1,173 @@
+"""`binopose calibrate`: board pictures or videos of two cameras to a rig file."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from ...calibration.boards import Board, parse_size
+from ...calibration.from_pictures import Calibration, calibrate
+from ...calibration.lens import LENS_TERMS
+from ...calibration.pictures import PicturesError, PictureSet, gather, list_pictures
+from ...calibration.report import write_report
+from ...calibration.rig import StereoRig
+from ...calibration.rig_file import save_rig
+from ...calibration.video_pairs import DEFAULT_PAIRS, is_video, pick_pairs
+from ..console import Progress, print_line, print_warning, progress
+
+EXIT_REFUSED = 4
+# Leftovers named one by one in the terminal; the report has them all.
+NAMED = 8
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "calibrate",
+        help="calibrate two cameras from pictures or videos of a board",
+        description="Work out both cameras and where they stand from pictures of a checkerboard, and say whether to believe "
+        "the result. Exit code 0: a rig file was written; 4: the calibration was refused.",
+    )
+    parser.add_argument("left", metavar="LEFT", help="folder, pattern in quotes, or video of the left camera")
+    parser.add_argument("right", metavar="RIGHT", help="the same of the right camera")
+    parser.add_argument("--board", required=True, metavar="CxR", help="inner corners, columns x rows, such as 9x6")
+    parser.add_argument(
+        "--square-mm", required=True, type=float, metavar="MM", help="side of a square, measured on the board"
+    )
+    parser.add_argument(
+        "--kind", choices=("checkerboard", "charuco"), default="checkerboard", help="default: checkerboard"
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("rig.toml"), metavar="RIG", help="default: rig.toml")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html and report.json into this folder")
+    for side in ("left", "right"):
+        parser.add_argument(
+            f"--{side}-extra",
+            nargs="+",
+            default=[],
+            metavar="GLOB",
+            help=f"pictures of the {side} camera alone, for its lens",
+        )
+    parser.add_argument(
+        "--lens", choices=("auto", *LENS_TERMS), default="auto", help="lens model; default: auto, by evidence"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=DEFAULT_PAIRS,
+        metavar="N",
+        help=f"pairs to pick from videos (default: {DEFAULT_PAIRS})",
+    )
+    parser.add_argument("--confirm-size", action="store_true", help="accept a board or rig of unusual size")
+    parser.add_argument("--force", action="store_true", help="overwrite the rig file, and write it even when refused")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Calibrate; 0 when a rig that can be used was written, 4 when it was refused."""
+    columns, rows = parse_size(args.board)
+    board = Board(columns, rows, args.square_mm / 1e3, args.kind)
+    if args.output.exists() and not args.force:
+        raise PicturesError(f"{args.output} exists already; give another name with -o, or --force to overwrite it")
+    if args.pairs < 6:
+        raise PicturesError(f"--pairs: expected at least 6, got {args.pairs}")
+    if is_video(args.left) or is_video(args.right):
+        if args.report is not None:
+            return _run_on_videos(args, board, args.report / "pictures")
+        with tempfile.TemporaryDirectory() as folder:
+            return _run_on_videos(args, board, Path(folder))
+    return _run_on_pictures(args, board, gather(args.left, args.right, args.left_extra, args.right_extra))
+
+
+def _run_on_videos(args: argparse.Namespace, board: Board, folder: Path) -> int:
+    if not (is_video(args.left) and is_video(args.right)):
+        raise PicturesError(
+            f"LEFT and RIGHT: expected two videos or two sets of pictures, got {args.left} and {args.right}"
+        )
+    bars: list[Progress] = []
+
+    def moment_seen(total: int) -> None:
+        # The total is known only once both videos are open.
+        if not bars:
+            bars.append(progress(total, "looking for the board", "moments").__enter__())
+        bars[0].update()
+
+    try:
+        pictures = pick_pairs(Path(args.left), Path(args.right), board, folder, args.pairs, moment_seen)
+    finally:
+        for bar in bars:
+            bar.__exit__(None, None, None)
+    print_line(f"picked {len(pictures.pairs)} pairs from the videos")
+    extra = _gather_extra(args)
+    return _run_on_pictures(args, board, PictureSet(pictures.pairs, *extra))
+
+
+def _gather_extra(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Pictures of one camera alone that go with a pair of videos."""
+    left, right = (
+        tuple(path for source in sources for path in list_pictures(source, option))
+        for sources, option in ((args.left_extra, "--left-extra"), (args.right_extra, "--right-extra"))
+    )
+    return left, right
+
+
+def _run_on_pictures(args: argparse.Namespace, board: Board, pictures: PictureSet) -> int:
+    total = 2 * len(pictures.pairs) + len(pictures.left_extra) + len(pictures.right_extra)
+    with progress(total, "finding corners", "pictures") as bar:
+        result = calibrate(pictures, board, None if args.lens == "auto" else args.lens, args.confirm_size, bar.update)
+    _print_result(result)
+    if args.report is not None:
+        print_line(f"report: {write_report(result, args.report)}")
+    refused = result.judgement.verdict == "refused"
+    if result.rig is None or (refused and not args.force):
+        print_line("no rig file written" + ("" if result.rig is None else " (--force writes it all the same)"))
+        return EXIT_REFUSED
+    save_rig(_with_provenance(result.rig, result), args.output, overwrite=args.force)
+    print_line(f"rig: {args.output}")
+    return EXIT_REFUSED if refused else 0
+
+
+def _print_result(result: Calibration) -> None:
+    measures, judgement = result.measures, result.judgement
+    if measures is not None and result.found is not None:
+        print_line(
+            f"{int(result.found.used.sum())} of {len(result.pairs)} pairs used, corners {measures.stereo_rms_px:.3f} "
+            "px off (RMS), "
+            f"epipolar {measures.epipolar_mean_px:.3f} px (mean)"
+        )
+        print_line(
+            f"baseline {measures.baseline_m * 1e3:.2f} +- {measures.uncertainty.baseline_m * 1e3:.2f} mm, lenses "
+            f"{result.found.robust.fit.lenses[0]} and {result.found.robust.fit.lenses[1]}"
+        )
+    for name in result.reversed_files:
+        print_line(f"corner order turned by half a turn: {name}")
+    for item in result.left_out[:NAMED]:
+        print_warning(f"left out: {item.file}: {item.why}")
+    if len(result.left_out) > NAMED:
+        print_warning(f"left out: {len(result.left_out) - NAMED} more, see the report")
+    print_line(f"verdict: {judgement.verdict}")
+    for reason in judgement.reasons:
+        print_line(f"  - {reason.sentence()}")
+
+
+def _with_provenance(rig: StereoRig, result: Calibration) -> StereoRig:
+    """The rig with how it came about."""
+    measures, found = result.measures, result.found
+    assert found is not None
+    facts: dict[str, object] = {
+        "program": f"binopose {version('binopose')}",
+        "date": date.today().isoformat(),
+        "board": result.board.describe(),
+        "verdict": result.judgement.verdict,
+        "pairs_used": int(found.used.sum()),
+        "lenses": list(found.robust.fit.lenses),
+    }
+    if measures is not None:
+        facts |= {
+            "stereo_rms_px": round(measures.stereo_rms_px, 4),
+            "epipolar_mean_px": round(measures.epipolar_mean_px, 4),
+            "baseline_sd_m": round(measures.uncertainty.baseline_m, 7),
+        }
+    return StereoRig(rig.left, rig.right, rig.right_from_left, rig.world_from_left, facts)
