@@ -104,6 +104,8 @@ class Acquisition:
         reading = self._network.read(view, picture, region)
         if reading.presence < self._network.min_presence or reading.body is None:
             return None
+        if not reading.body.is_usable_in(picture):
+            return None
         return FoundPerson(reading.pose, reading.presence, reading.body)
 
     def _is_same(self, a: FoundPerson, b: FoundPerson) -> bool:

@@ -8,6 +8,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+# A region whose middle is further outside the picture than this part of its size shows nothing useful.
+MAX_OUTSIDE = 0.25
+MIN_REGION_PX = 24.0
+MAX_REGION_PICTURES = 4.0
+
 
 @dataclass(frozen=True)
 class Region:
@@ -31,6 +36,14 @@ class Region:
     def top_px(self) -> np.ndarray:
         """Middle of the upper edge, (2,): with the centre it tells place, size and direction."""
         return np.asarray(self.centre_px) - self.axes[:, 1] * self.size_px[1] / 2
+
+    def is_usable_in(self, picture: np.ndarray) -> bool:
+        """Whether the region has a sensible size and still shows the picture. picture: (H, W, 3)."""
+        picture_size, size, centre = (np.asarray(v) for v in (picture.shape[1::-1], self.size_px, self.centre_px))
+        if not np.isfinite(centre).all() or not MIN_REGION_PX <= size.max() <= MAX_REGION_PICTURES * picture_size.max():
+            return False
+        slack = MAX_OUTSIDE * size
+        return bool(((centre >= -slack) & (centre <= picture_size + slack)).all())
 
     def picture_from_crop(self, crop_size_px: tuple[int, int]) -> np.ndarray:
         """Affine map from pixels of a crop (width, height) to pixels of the picture, (2, 3)."""

@@ -23,12 +23,9 @@ SEARCH_PAUSE = 8
 CLOSE_SEARCH_EVERY = 8
 # The views may disagree this many pictures in a row before somebody else is suspected in one of them ...
 MAX_DISAGREEING = 5
-# ... and when looking again changes nothing, the calibration is the likelier cause: leave it for this many pictures.
+# ... and when looking again changes nothing, the calibration is the likelier cause: leave it for this many pictures,
+# and for twice as many each further time.
 DISAGREEMENT_PAUSE = 60
-# A region whose middle is further outside the picture than this part of its size shows nothing useful.
-MAX_OUTSIDE = 0.25
-MIN_REGION_PX = 24.0
-MAX_REGION_PICTURES = 4.0
 # The region stays where it is until the body has moved by this part of its size. Looking at the same pixels again
 # gives the same error again; with a region that follows every tremor joints jitter by 15 to 45 % more (measured).
 STEADY = 0.05
@@ -36,27 +33,18 @@ STEADY = 0.05
 MIN_BODY_CONFIDENCE = 0.1
 
 
-def within_picture(pose: Pose2D, picture: np.ndarray) -> Pose2D:
-    """The pose without the joints that lie outside the picture: nothing was observed there."""
+def within_picture(pose: Pose2D, picture: np.ndarray) -> Pose2D | None:
+    """The pose without the joints that lie outside the picture, where nothing was observed; None when all do."""
     height, width = picture.shape[:2]
     with np.errstate(invalid="ignore"):
         beyond = (pose.points_px < -0.5) | (pose.points_px > np.array([width, height]) - 0.5)
     inside = np.asarray(~beyond.any(axis=1) & np.isfinite(pose.points_px).all(axis=1))
     if inside.all():
         return pose
+    if not inside.any():
+        return None
     points_px = np.where(inside[:, None], pose.points_px, np.nan)
     return Pose2D(points_px, np.where(inside, pose.confidence, 0), pose.skeleton)
-
-
-def is_usable(region: Region, picture: np.ndarray) -> bool:
-    """Whether a region has a sensible size and still shows the picture."""
-    picture_size = np.array(picture.shape[1::-1])
-    size = np.asarray(region.size_px)
-    centre = np.asarray(region.centre_px)
-    if not np.isfinite(centre).all() or not MIN_REGION_PX <= size.max() <= MAX_REGION_PICTURES * picture_size.max():
-        return False
-    slack = MAX_OUTSIDE * size
-    return bool(((centre >= -slack) & (centre <= picture_size + slack)).all())
 
 
 def steady(region: Region, body: Region) -> Region:
@@ -87,6 +75,7 @@ class StereoTracker:
         self._search_pause = 0
         self._fruitless_searches = 0
         self._disagreeing = 0
+        self._disagreement_pause = DISAGREEMENT_PAUSE
 
     def close(self) -> None:
         """Release threads and networks."""
@@ -128,7 +117,7 @@ class StereoTracker:
 
     def _accept(self, picture: np.ndarray, region: Region, reading: PoseReading) -> FoundPerson | None:
         body_seen = reading.pose.confidence[self._torso].max() >= MIN_BODY_CONFIDENCE
-        usable = reading.body is not None and is_usable(reading.body, picture)
+        usable = reading.body is not None and reading.body.is_usable_in(picture)
         if reading.body is None or not usable or not body_seen or reading.presence < self._network.min_presence:
             log.debug("person lost, presence %.2f", reading.presence)
             self._search_pause = 0
@@ -142,6 +131,7 @@ class StereoTracker:
         self._fruitless_searches = 0 if found.left or found.right else self._fruitless_searches + 1
         self._search_pause = SEARCH_PAUSE
         self._disagreeing = 0
+        self._disagreement_pause = DISAGREEMENT_PAUSE
         return found.left, found.right
 
     def _search_other(
@@ -175,5 +165,9 @@ class StereoTracker:
             return people
         again: FoundPair = self._acquisition.find_pair(pictures, closely=True)
         log.debug("views disagree by %.2f of the person; switch: %s", mismatch, again.is_consistent)
-        self._disagreeing = 0 if again.is_consistent else -DISAGREEMENT_PAUSE
-        return (again.left, again.right) if again.is_consistent else people
+        if again.is_consistent:
+            self._disagreeing = 0
+            return again.left, again.right
+        self._disagreeing = -self._disagreement_pause
+        self._disagreement_pause *= 2
+        return people

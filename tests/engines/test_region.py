@@ -39,3 +39,20 @@ def test_turned_region_shows_the_picture_upright() -> None:
     x, y = middle_of_light_px(region.crop(picture_with_spot(), (160, 160), cv2.BORDER_CONSTANT))
     assert (x, y) == pytest.approx((80, 40), abs=0.1)
     np.testing.assert_allclose(region.top_px, [SPOT_PX[0] + 40, SPOT_PX[1]])
+
+
+@pytest.mark.parametrize(
+    ("region", "usable"),
+    [
+        (Region((200, 150), (200, 200)), True),
+        (Region((-40, 150), (200, 200)), True),
+        (Region((-60, 150), (200, 200)), False),
+        (Region((200, 360), (200, 200)), False),
+        (Region((200, 150), (20, 20)), False),
+        (Region((200, 150), (1700, 1700)), False),
+        (Region((float("nan"), 150), (200, 200)), False),
+        (Region((200, 150), (float("nan"), float("nan"))), False),
+    ],
+)
+def test_region_beyond_the_picture_or_of_absurd_size_is_of_no_use(region: Region, usable: bool) -> None:
+    assert region.is_usable_in(picture_with_spot()) is usable
