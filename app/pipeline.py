@@ -21,6 +21,8 @@ from .frames import FramePair
 
 # A person needs this many joints seen in both views; fewer are furniture.
 MIN_JOINTS = 5
+# No joint is further from the middle of the body; with little disparity a small error puts one in the next street.
+MAX_REACH_M = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,12 @@ def lift(
     row difference of its joints, (17,), NaN where there is none.
     """
     points_m = triangulate(rig, left.points_px, right.points_px)
-    seen = np.isfinite(points_m).all(axis=1)
+    in_front = np.isfinite(points_m).all(axis=1)
+    seen = in_front.copy()
+    if in_front.any():
+        middle_m = np.median(points_m[in_front], axis=0)
+        seen[in_front] = np.linalg.norm(points_m[in_front] - middle_m, axis=1) <= MAX_REACH_M
+    points_m[~seen] = np.nan
     epipolar_px = np.where(seen, epipolar_residual_px(left.points_px, right.points_px), np.nan)
     if np.count_nonzero(seen) < MIN_JOINTS:
         return None, epipolar_px
