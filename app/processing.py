@@ -20,7 +20,7 @@ from ..models.pose import Pose3D
 from ..models.skeleton import BODY17
 from .console import progress
 from .frames import FramePair
-from .outputs.files import OUTPUT_FILES, OutputError, write_json
+from .outputs.files import OUTPUT_FILES, OutputError, prepare_output_folder, write_json
 from .outputs.record import PoseRecord, Recording
 from .outputs.video_writer import open_video_writer
 from .outputs.writers import OutputWriters
@@ -58,11 +58,13 @@ class RunBrokenOff(UserError):
 class RunOptions:
     """What a run writes.
 
-    output: an existing folder; overlay: write overlay.mp4; world: poses in the rig's world frame, else in the left
-    camera's; observe: called with every result and its record, for callers that know more.
+    output: the folder, made by the run; force: replace the results of an earlier run in it; overlay: write overlay.mp4;
+    world: poses in the rig's world frame, else in the left camera's; observe: called with every result and its record,
+    for callers that know more.
     """
 
     output: Path
+    force: bool = False
     overlay: bool = True
     world: bool = False
     observe: Callable[[FrameResult, PoseRecord], None] | None = None
@@ -163,6 +165,7 @@ class _Run:
                 )
             self._output_from_rectified = rig.world_from_left.rotation @ rotation
             self._translation_m = rig.world_from_left.translation_m
+        prepare_output_folder(options.output, options.force)
 
     def execute(self) -> RunReport:
         """Process everything; files are valid on every way out."""
@@ -262,8 +265,9 @@ class _Run:
 def process_recording(source: PairSource, rig: StereoRig, pipeline: Pipeline, options: RunOptions) -> RunReport:
     """Poses of all pairs of a source into `options.output`.
 
-    Ctrl-C ends the run early, with valid files. Raises ExchangedViews (nothing is left behind), RunBrokenOff when the
-    disk is full, UserError when the options ask for what the rig does not have.
+    Ctrl-C ends the run early, with valid files. Raises UserError before anything is done when the folder cannot be used
+    or the rig lacks what the options ask for, ExchangedViews (nothing is left behind), RunBrokenOff when the disk is
+    full.
     """
     return _Run(source, rig, pipeline, options).execute()
 

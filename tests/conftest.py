@@ -1,12 +1,14 @@
-"""Where the shared recordings are; a test that needs them says so by asking for `shared_data`."""
+"""What tests need and the repository does not hold: a test says so by asking for the fixture."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from binopose.models.weights import REGISTRY, default_cache_dir, locate
 
 REQUIRED = os.environ.get("BINOPOSE_REQUIRE_DATA") == "1"
 
@@ -34,4 +36,13 @@ def shared_data() -> Path:
     folder = find_shared_data()
     if folder is None or not folder.is_dir():
         missing("the shared recordings are not here (set BINOPOSE_DATA to their folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def blazepose_weights() -> Path:
+    """The folder with BlazePose's networks; not part of the repository."""
+    folder = locate(REGISTRY["blazepose"], default_cache_dir(os.environ, sys.platform, Path.home()))
+    if folder is None:
+        missing("the BlazePose networks are not in the cache: binopose models fetch blazepose")
     return folder

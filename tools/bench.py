@@ -20,7 +20,7 @@ from ..app.commands.video import adapted_rig
 from ..app.console import print_error, print_line
 from ..app.factory import open_denoiser, open_detector
 from ..app.frames import FramePair
-from ..app.outputs.files import prepare_output_folder, write_json
+from ..app.outputs.files import write_json
 from ..app.pipeline import Pipeline
 from ..app.processing import PairSource, RunOptions, process_recording
 from ..app.recording import StereoRecording
@@ -142,10 +142,11 @@ def bench_pipeline(setup: Setup, loops: int) -> tuple[list[dict[str, Any]], list
     for overlay in (True, False, True, False):
         source = LoopedSource(setup.open_source, loops)
         with tempfile.TemporaryDirectory() as folder:
-            output = prepare_output_folder(Path(folder) / "out")
             pipeline = setup.open_pipeline()
             try:
-                summary = process_recording(source, setup.rig, pipeline, RunOptions(output, overlay)).summary
+                summary = process_recording(
+                    source, setup.rig, pipeline, RunOptions(Path(folder) / "out", overlay=overlay)
+                ).summary
             finally:
                 pipeline.detector.close()
         rate = summary["pairs_per_second"]

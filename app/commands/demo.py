@@ -14,7 +14,6 @@ from ...engines.detectors.simulated import SimulatedDetector
 from ...models.skeleton import BODY17
 from ..console import print_line, print_warning
 from ..factory import open_denoiser
-from ..outputs.files import prepare_output_folder
 from ..outputs.record import PoseRecord
 from ..pipeline import FrameResult, Pipeline
 from ..processing import RunOptions, process_recording, report_lines
@@ -76,7 +75,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the demonstration. Returns the exit code."""
     if not 0.1 <= options.duration <= 3600:
         raise UserError(f"--duration: expected 0.1 to 3600 seconds, found {options.duration:g}")
-    prepare_output_folder(options.output, options.force)
     print_line("Simulated: a made-up person in front of a made-up rig; the pipeline and the files are the real ones.")
     rig = virtual_rig(options.seed)
     scene = SimulatedScene(rig, SimulatedPerson(seed=options.seed))
@@ -88,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         SimulatedSource(scene, options.duration),
         rig,
         pipeline,
-        RunOptions(options.output, not options.no_overlay, options.world, comparison.observe),
+        RunOptions(options.output, options.force, not options.no_overlay, options.world, comparison.observe),
     )
     for line in report_lines(report):
         print_line(line)

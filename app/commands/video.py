@@ -11,7 +11,6 @@ from ...calibration.rig import Camera, RigError, StereoRig
 from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
 from ..factory import DETECTORS, open_denoiser, open_detector
-from ..outputs.files import prepare_output_folder
 from ..pipeline import Pipeline
 from ..processing import RunOptions, process_recording, report_lines
 from ..recording import StereoRecording
@@ -97,13 +96,11 @@ def run(options: argparse.Namespace) -> int:
         rig, notes = adapted_rig(rig, recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
-        prepare_output_folder(options.output, options.force)
         detector = open_detector(options.detector, rectifier)
         try:
             pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser))
-            report = process_recording(
-                recording, rig, pipeline, RunOptions(options.output, not options.no_overlay, options.world)
-            )
+            run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world)
+            report = process_recording(recording, rig, pipeline, run_options)
         finally:
             detector.close()
     for line in report_lines(report):
