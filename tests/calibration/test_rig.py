@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 MATRIX = np.array([[812.0, 0, 655.5], [0, 809.0, 352.25], [0, 0, 1]])
 BARREL = np.array([-0.28, 0.09, 0.0007, -0.0005, -0.012])
-RATIONAL = np.array([0.21, -0.1297, 0.0004, -0.0003, 0.01, 0.41, -0.004, 0.02])
+RATIONAL = np.array([-0.2585, 0.03, 0.0004, -0.0003, 0.01, 0.02, -0.004, -0.02])
 FISHEYE = np.array([0.021, -0.008, 0.004, -0.0012])
 SIZE_PX = (1280, 720)
 
