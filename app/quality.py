@@ -11,7 +11,7 @@ from ..calibration.rectify import Rectifier
 from ..calibration.triangulate import epipolar_residual_px, triangulate
 from ..models.pose import Pose2D
 from ..models.running_median import RunningMedian
-from ..models.sides import sides_exchanged
+from ..models.sides import SideCheck
 from ..models.skeleton import BODY17
 from .distribution import Distribution
 from .pipeline import FrameResult, PersonResult
@@ -96,7 +96,7 @@ class RunQuality:
         self._epipolar_px = Distribution()
         self._relative_epipolar = Distribution()
         self._epipolar_bias = RunningMedian(1, -300.0, 300.0, 0.5)
-        self._lengths = RunningMedian(len(BODY17.rigid_bones), 0.03, 0.9, 0.001)
+        self._sides = SideCheck()
 
     def add_stage(self, stage: str, durations_ms: list[float]) -> None:
         """Durations of a stage that runs beside the pipeline."""
@@ -134,9 +134,8 @@ class RunQuality:
         self._epipolar_bias.observe(np.zeros(len(residual_px), dtype=np.intp), residual_px)
         height_px = float(np.nanmax(left.points_px[:, 1]) - np.nanmin(left.points_px[:, 1]))
         self._relative_epipolar.add(np.abs(residual_px) / max(height_px, 1.0))
-        self._swapped += sides_exchanged(rig, left, right, self._lengths.median)
-        ends_m = person.pose.points_m[BODY17.rigid_bone_indices]
-        self._lengths.observe(np.arange(len(ends_m)), np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1))
+        self._swapped += bool(self._sides.exchanged(rig, left, right))
+        self._sides.learn(person.pose.points_m)
 
     def status(self, result: FrameResult) -> str:
         """A few words on the picture."""
