@@ -146,6 +146,15 @@ def test_network_with_a_batch_of_one_runs_twice(tmp_path: Path) -> None:
         assert_found(reading.pose.points_px, true_px, region)
 
 
+def test_network_with_a_batch_of_two_reads_one_view_too(tmp_path: Path) -> None:
+    path = tmp_path / "two.onnx"
+    path.write_bytes(colour_network(17, batch=2))
+    picture, true_px = spots(17, 6)
+    region = region_around(true_px)
+    reading = RtmPoseNetwork(SimccModel(path, threads=1)).read(1, picture, region)
+    assert_found(reading.pose.points_px, true_px, region)
+
+
 def sdk_archive(path: Path, network: bytes, transforms: list[dict]) -> Path:
     pipeline = {"pipeline": {"tasks": [{"module": "Transform", "transforms": transforms}, {"module": "Net"}]}}
     with zipfile.ZipFile(path, "w") as archive:

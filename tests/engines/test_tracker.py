@@ -5,6 +5,7 @@ The stand-in detector and network see the people of a list that the tests change
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from binopose.calibration.rectify import Rectifier
 from binopose.calibration.rig import Camera, RigidTransform, StereoRig
+from binopose.engines.detectors import blazepose
 from binopose.engines.detectors.person import PersonCandidate, body_region
 from binopose.engines.detectors.pose_network import PoseReading
 from binopose.engines.detectors.region import Region
@@ -164,9 +166,10 @@ def test_lost_view_is_searched_at_once() -> None:
     scene = Scene({"anna": ANNA})
     scene.step()
     scene.world.hidden = {(0, "anna")}
-    assert scene.step() == (None, "anna")
-    scene.world.hidden.clear()
     scene.world.searches.clear()
+    assert scene.step() == (None, "anna")
+    assert scene.world.searches == [0]
+    scene.world.hidden.clear()
     assert [scene.step() for _ in range(SEARCH_PAUSE + 1)][-1] == ("anna", "anna")
 
 
@@ -212,6 +215,20 @@ def test_walking_out_of_the_picture_ends_the_track() -> None:
         seen.append(scene.step())
     assert seen[0] == ("anna", "anna")
     assert seen[-1] == (None, None)
+    assert scene.tracker._bodies == [None, None]
+    assert len(scene.world.searches) > 2  # whoever comes next is looked for
+
+
+def test_tremor_does_not_move_the_region() -> None:
+    scene = Scene({"anna": ANNA})
+    scene.step()
+    bodies = list(scene.tracker._bodies)
+    scene.world.hips_m["anna"] = (ANNA[0] + 0.02, ANNA[1], ANNA[2])
+    scene.step()
+    assert scene.tracker._bodies == bodies
+    scene.world.hips_m["anna"] = (ANNA[0] + 0.3, ANNA[1], ANNA[2])
+    scene.step()
+    assert scene.tracker._bodies[0] == scene.world.body(0, "anna") != bodies[0]
 
 
 def test_reset_forgets() -> None:
@@ -247,10 +264,6 @@ def test_region_stays_until_the_body_has_moved() -> None:
 @pytest.mark.parametrize("name", ["pose2sim-single-person", "pose2sim-two-people"])
 def test_recorded_people_are_followed_in_both_views(name: str, shared_data: Path, blazepose_weights: Path) -> None:
     """The epipolar geometry of the recording, which the two views' poses know nothing of, must confirm them."""
-    import json
-
-    from binopose.engines.detectors import blazepose
-
     folder = shared_data / "stereo" / name
     cameras = json.loads((folder / "calibration" / "cameras.json").read_text())["cameras"]
     captures = [cv2.VideoCapture(str(folder / "videos" / f"{camera}.mp4")) for camera in ("cam01", "cam02")]
@@ -259,10 +272,11 @@ def test_recorded_people_are_followed_in_both_views(name: str, shared_data: Path
     turns = [np.array(cameras[camera]["R"]) for camera in ("cam01", "cam02")]
     shifts_m = [np.array(cameras[camera]["T_mm"]) / 1000 for camera in ("cam01", "cam02")]
     right_from_left = turns[1] @ turns[0].T
-    recorded_rig = StereoRig(
-        *(Camera(size_px, np.array(cameras[c]["K"]), np.array(cameras[c]["dist"])) for c in ("cam01", "cam02")),
-        RigidTransform(right_from_left, shifts_m[1] - right_from_left @ shifts_m[0]),
+    left_camera, right_camera = (
+        Camera(size_px, np.array(cameras[name]["K"]), np.array(cameras[name]["dist"])) for name in ("cam01", "cam02")
     )
+    right_m = shifts_m[1] - right_from_left @ shifts_m[0]
+    recorded_rig = StereoRig(left_camera, right_camera, RigidTransform(right_from_left, right_m))
     rectifier = Rectifier(recorded_rig)
     detector = blazepose.open_detector(rectifier, blazepose_weights)
     torso = [detector.skeleton.index(f"{side}{joint}") for side in ("Left", "Right") for joint in ("Shoulder", "Hip")]
