@@ -87,7 +87,9 @@ def test_what_looks_wrong_is_said(changes: dict, told: str) -> None:
 def test_real_convergent_rig(shared_data: Path) -> None:
     path = shared_data / "stereo" / "pose2sim-single-person" / "calibration" / "Calib.qca.txt"
     text = rig_summary(import_rig([path], "cam01", "cam02"))
-    assert "baseline 2854" in text
+    shown = re.search(r"baseline ([\d.]+) mm", text)
+    assert shown is not None
+    assert float(shown.group(1)) == pytest.approx(2854, abs=1)
     assert "pictures stay as recorded" in text
     assert "look at this" not in text
 
