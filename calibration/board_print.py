@@ -46,8 +46,9 @@ class Page:
 def lay_out(board: Board, paper: str = "auto") -> Page:
     """Place the board, a 100 mm ruler and the settings on a page.
 
-    paper: one of `PAPERS`, turned as the board needs it; "auto" for the smallest A size that holds it, else a page as large
-    as necessary; "fit" for such a page in any case. Raises BoardError when the board is too large for the paper named.
+    paper: one of `PAPERS`, turned as the board needs it; "auto" for the smallest A size that holds it, else a page
+    as large as necessary; "fit" for such a page in any case. Raises BoardError when the board is too large for the
+    paper named.
     """
     width_mm, height_mm = (side * 1e3 for side in board.size_m)
     white_mm, needed = _white_mm(board), _needed_mm(board)
@@ -152,7 +153,8 @@ def to_svg(page: Page) -> str:
         for x, y, line in page.text
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}mm" height="{height:g}mm" viewBox="0 0 {width:g} {height:g}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}mm" height="{height:g}mm" '
+        f'viewBox="0 0 {width:g} {height:g}">'
         f'<rect width="100%" height="100%" fill="#fff"/><path d="{path}" fill="#000"/>'
         f'<g font-family="Helvetica,Arial,sans-serif" font-size="{TEXT_MM}" fill="#000">{text}</g></svg>\n'
     )

@@ -24,7 +24,7 @@ class BoardError(UserError):
 
 def parse_size(text: str) -> tuple[int, int]:
     """Inner corners (columns, rows) from "9x6"."""
-    found = re.fullmatch(r"\s*(\d+)\s*[xX×*]\s*(\d+)\s*", text)
+    found = re.fullmatch(r"\s*(\d+)\s*[xX*]\s*(\d+)\s*", text)
     if not found:
         raise BoardError(f'board size: expected columns x rows of inner corners such as "9x6", got "{text}"')
     return int(found[1]), int(found[2])

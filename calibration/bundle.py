@@ -1,14 +1,15 @@
 """Fit cameras, their relative position and the boards' poses to corners, all at once and to the end.
 
-Levenberg-Marquardt on the normal equations with the board poses eliminated first (Schur complement; Triggs et al.: Bundle
-adjustment - a modern synthesis, 2000, section 6): what remains has at most thirty unknowns, however many pictures there
-are. Rotations are updated on the left, R <- exp(w) R. Each pose leaves its own share of the reduced equations, from which
-leaving a pair out costs no new fit.
+Levenberg-Marquardt on the normal equations with the board poses eliminated first (Schur complement; Triggs et al.:
+Bundle adjustment - a modern synthesis, 2000, section 6): what remains has at most thirty unknowns, however many
+pictures there are. Rotations are updated on the left, R <- exp(w) R. Each pose leaves its own share of the reduced
+equations, from which leaving a pair out costs no new fit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Observations:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Everything that is fitted. Frames: `right_from_left` chains camera 0 to camera 1; poses take the board to a camera.
+    """Everything that is fitted. Poses take the board to a camera's frame, `right_from_left` camera 0 to camera 1.
 
     lenses, intrinsics: one per camera; rotation: (3, 3), translation_m: (3,) of right_from_left;
     pose_rotations: (P, 3, 3), pose_translations_m: (P, 3).
@@ -92,7 +93,7 @@ class Equations:
 def shared_slices(fit: Fit) -> tuple[tuple[slice, ...], slice, int]:
     """Where each camera's intrinsics and the six of right_from_left lie among the shared unknowns, and how many."""
     ends = np.cumsum([0, *(len(values) for values in fit.intrinsics)])
-    cameras = tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    cameras = tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
     total = int(ends[-1])
     return cameras, slice(total, total + 6), total + 6
 

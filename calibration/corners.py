@@ -22,6 +22,7 @@ from .boards import MARKER_DICTIONARY, MARKER_TO_SQUARE, Board
 
 # The finders look at pictures no larger than this; refinement uses the full picture.
 SEARCH_PX = 1280
+QUICK_SEARCH_PX = 640
 # Half the refinement window as a part of the distance to the nearest corner: large enough to average noise, small
 # enough that no neighbouring corner and little lens curvature gets in.
 WINDOW_TO_SPACING = 0.3
@@ -62,8 +63,8 @@ def find_corners(image: np.ndarray, board: Board) -> np.ndarray | None:
 
 
 def find_corners_quickly(image: np.ndarray, board: Board) -> np.ndarray | None:
-    """As `find_corners`, for moving pictures: gives up early where the board is hard to see."""
-    return _find(image, board, (_find_classic_quickly,))
+    """As `find_corners`, for moving pictures: a tenth of the time where there is no board, at the price of hard ones."""
+    return _find(image, board, (_find_classic_checked, _find_classic_small))
 
 
 def _find(
@@ -84,8 +85,17 @@ def _find(
     return None
 
 
-def _find_classic_quickly(grey: np.ndarray, board: Board) -> np.ndarray | None:
+def _find_classic_checked(grey: np.ndarray, board: Board) -> np.ndarray | None:
+    """Only where a quick look says that there is a board; that look misses small ones."""
     return _find_classic(grey, board, cv2.CALIB_CB_FAST_CHECK)
+
+
+def _find_classic_small(grey: np.ndarray, board: Board) -> np.ndarray | None:
+    """In a picture no larger than `QUICK_SEARCH_PX`."""
+    scale = min(1.0, QUICK_SEARCH_PX / max(grey.shape))
+    small = grey if scale == 1.0 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rough = _find_classic(small, board)
+    return None if rough is None else (rough + 0.5) / scale - 0.5
 
 
 def _find_classic(grey: np.ndarray, board: Board, more_flags: int = 0) -> np.ndarray | None:
@@ -159,7 +169,7 @@ def _find_charuco(grey: np.ndarray, board: Board) -> np.ndarray | None:
     if ids is None or len(ids) < MIN_CHARUCO_CORNERS:
         return None
     found = np.full((board.corners, 2), np.nan)
-    found[np.asarray(ids).ravel()] = np.asarray(corners).reshape(-1, 2)
+    found[np.asarray(ids, dtype=int).ravel()] = np.asarray(corners).reshape(-1, 2)
     seen = np.isfinite(found[:, 0])
     columns, rows = np.flatnonzero(seen) % board.columns, np.flatnonzero(seen) // board.columns
     if len(set(columns)) < 2 or len(set(rows)) < 2:  # a single line of corners fixes no pose
@@ -209,7 +219,7 @@ def size_seen(image: np.ndarray) -> tuple[int, int] | None:
     scale = min(1.0, SEARCH_PX / max(grey.shape))
     small = grey if scale == 1.0 else cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_EXHAUSTIVE | cv2.CALIB_CB_LARGER
-    found, corners, meta = cv2.findChessboardCornersSBWithMeta(small, (3, 3), flags)
+    found, _, meta = cv2.findChessboardCornersSBWithMeta(small, (3, 3), flags)
     if not found or meta is None:
         return None
     rows, columns = meta.shape[:2]

@@ -64,7 +64,7 @@ def calibrate(
     """Find the board in all pictures, solve, measure and judge.
 
     lens: model for both cameras, chosen by evidence when None; size_confirmed: accept board and baseline of any size;
-    on_picture: called after each picture, from any thread. Raises PicturesError for pictures that cannot be right at all.
+    on_picture: called after each picture, from any thread. Raises PicturesError for pictures that cannot be right.
     """
     files = [path for pair in pictures.pairs for path in (pair.left, pair.right)]
     views = find_in_files([*files, *pictures.left_extra, *pictures.right_extra], board, on_picture)
@@ -249,16 +249,16 @@ def _name_findings(
     for number in (0, 1):
         files = [pair[number].path.name for pair in pair_views] + [view.path.name for view in extra_views[number]]
         why = "its corners fit much worse than those of the other pictures (blurred, bent or wrongly found)"
-        left_out += [LeftOut(files[index], why) for index in np.flatnonzero(found.bad_views[number])]
-    for index in np.flatnonzero(found.misfits):
+        left_out += [LeftOut(files[index], why) for index in np.flatnonzero(found.bad_views[number]).tolist()]
+    for index in np.flatnonzero(found.misfits).tolist():
         a, b = pair_views[index]
         why = (
             f"the two views of the pair ({a.path.name}, {b.path.name}) do not fit together "
-            f"({found.pair_rms_px[index]:.2f} px; "
-            f"each alone {found.alone_rms_px[index]:.2f} px): not taken at the same moment, or the board was in motion"
+            f"({found.pair_rms_px[index]:.2f} px; each alone {found.alone_rms_px[index]:.2f} px): not taken at the "
+            "same moment, or the board was in motion"
         )
         left_out.append(LeftOut(a.path.name, why))
-    turned = tuple(pair_views[index][1].path.name for index in np.flatnonzero(found.turned))
+    turned = tuple(pair_views[index][1].path.name for index in np.flatnonzero(found.turned).tolist())
     wrong = _wrong_corners(found, pair_views, extra_views, pairs)
     by_file: dict[str, list[WrongCorner]] = {}
     for corner in wrong:

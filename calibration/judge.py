@@ -85,9 +85,10 @@ def judge(found: RigFit, measures: RigMeasures | None, size_confirmed: bool = Fa
     """Judge a solved rig. measures: None when the numbers describe no possible rig."""
     reasons = _judge_pairs(found)
     if measures is None:
-        reasons.append(Reason("refused", "the numbers found describe no possible pair of cameras",
-                              "take new pictures with the board tilted differently in each"))  # fmt: skip
-        return Judgement(tuple(reasons))
+        sizes = [] if size_confirmed else judge_sizes(found.corners.board, found.baseline_m)
+        advice = "take new pictures with the board tilted differently in each"
+        impossible = Reason("refused", "the numbers found describe no possible pair of cameras", advice)
+        return Judgement((*reasons, *(sizes or [impossible])))
     if found.unsynchronised:
         # Everything else follows from views that do not belong together and would only distract.
         return Judgement(tuple(reasons))
@@ -159,21 +160,23 @@ def _judge_pairs(found: RigFit) -> list[Reason]:
 def _judge_residuals(found: RigFit, measures: RigMeasures) -> list[Reason]:
     reasons = []
     if not found.robust.converged:
-        reasons.append(Reason("refused", "the fit did not settle", "take new pictures with more tilt and more of the picture "
-                              "covered"))  # fmt: skip
+        advice = "take new pictures with more tilt and more of the picture covered"
+        reasons.append(Reason("refused", "the fit did not settle", advice))
     grown = max(1.0, found.corners.left_size_px[0] / REFERENCE_WIDTH_PX)
     rms = measures.stereo_rms_px
     if rms > REFUSED_RMS_PX * grown:
-        reasons.append(Reason("refused", f"corners are {rms:.2f} px off on average, at most {REFUSED_RMS_PX * grown:.1f} can be "
-                              "accepted", "use a flat, sharply printed board, hold it still, focus the cameras"))  # fmt: skip
+        what = f"corners are {rms:.2f} px off on average, at most {REFUSED_RMS_PX * grown:.1f} can be accepted"
+        advice = "use a flat, sharply printed board, hold it still, focus the cameras"
+        reasons.append(Reason("refused", what, advice))
     elif rms > GOOD_RMS_PX * grown:
-        reasons.append(Reason("usable", f"corners are {rms:.2f} px off on average (good: below {GOOD_RMS_PX * grown:.1f})",
-                              "check that the board is flat, that nothing is blurred, and that autofocus is off"))  # fmt: skip
+        what = f"corners are {rms:.2f} px off on average (good: below {GOOD_RMS_PX * grown:.1f})"
+        advice = "check that the board is flat, that nothing is blurred, and that autofocus is off"
+        reasons.append(Reason("usable", what, advice))
     off = abs(measures.boards.scale - 1)
     if off > GOOD_SCALE_PART:
         severity: Verdict = "refused" if off > REFUSED_SCALE_PART else "usable"
-        reasons.append(Reason(severity, f"board lengths measured back in space are {off * 100:.1f} % off",
-                              "take more pairs with different tilt and distance"))  # fmt: skip
+        what = f"board lengths measured back in space are {off * 100:.1f} % off"
+        reasons.append(Reason(severity, what, "take more pairs with different tilt and distance"))
     return reasons
 
 
@@ -204,33 +207,32 @@ def _judge_certainty(measures: RigMeasures) -> list[Reason]:
 
 def _judge_views(measures: RigMeasures) -> list[Reason]:
     reasons = []
-    if measures.tilt_deg < GOOD_TILT_DEG:
-        parallel = measures.tilt_deg < REFUSED_TILT_DEG
+    tilt = measures.tilt_deg
+    tilt_advice = "tilt the board by 30 to 45 degrees, left, right, up and down"
+    if tilt < REFUSED_TILT_DEG:
         what = (
-            f"the board is nearly parallel in all views (they differ by {measures.tilt_deg:.0f} degrees); focal "
-            "length and "
-            "distance cannot be told apart"
-            if parallel
-            else f"the boards differ in tilt by {measures.tilt_deg:.0f} degrees only"
+            f"the board is nearly parallel in all views (they differ by {tilt:.0f} degrees); focal length and distance "
+            "cannot be told apart"
         )
-        reasons.append(Reason("refused" if parallel else "usable", what, "tilt the board by 30 to 45 degrees, left, right, up "
-                              "and down"))  # fmt: skip
+        reasons.append(Reason("refused", what, tilt_advice))
+    elif tilt < GOOD_TILT_DEG:
+        reasons.append(Reason("usable", f"the boards differ in tilt by {tilt:.0f} degrees only", tilt_advice))
     for name, camera in zip(("left", "right"), measures.cameras, strict=True):
         if camera.covered < GOOD_COVERED:
-            reasons.append(Reason("usable", f"corners cover {camera.covered * 100:.0f} % of the {name} picture, missing: "
-                                  f"{missing_regions(camera)}", "hold the board there too, closer to the edges"))  # fmt: skip
+            share = f"corners cover {camera.covered * 100:.0f} % of the {name} picture"
+            advice = "hold the board there too, closer to the edges"
+            reasons.append(Reason("usable", f"{share}, missing: {missing_regions(camera)}", advice))
         if camera.border_one_to_one < GOOD_BORDER:
-            reasons.append(Reason(
-                "usable",
-                f"the {name} lens model does not hold at {(1 - camera.border_one_to_one) * 100:.0f} % of the "
-                "picture's border, "
-                "where no corner was seen",
-                "hold the board closer to the edges and corners of the picture",
-            ))  # fmt: skip
+            outside = (1 - camera.border_one_to_one) * 100
+            what = (
+                f"the {name} lens model does not hold at {outside:.0f} % of the picture's border, where no corner was "
+                "seen"
+            )
+            reasons.append(Reason("usable", what, "hold the board closer to the edges and corners of the picture"))
     near, far = measures.board_distance_m
     if far < GOOD_DISTANCE_RATIO * near:
-        reasons.append(Reason("usable", f"all boards are between {_length(near)} and {_length(far)} away",
-                              "vary the distance: some twice as far as others"))  # fmt: skip
+        what = f"all boards are between {_length(near)} and {_length(far)} away"
+        reasons.append(Reason("usable", what, "vary the distance: some twice as far as others"))
     return reasons
 
 

@@ -1,8 +1,8 @@
 """Lens models with their derivatives, for fitting: from a point in the camera frame to a pixel.
 
-`Camera` of `rig.py` uses cv2 for the same projection; here the derivatives by the intrinsics and by the point are needed,
-for all corners of all pictures at once. Formulas: OpenCV's documentation of `calib` (Brown-Conrady with rational radial
-terms) and of `fisheye` (Kannala, Brandt: A generic camera model and calibration method, 2006).
+`Camera` of `rig.py` uses cv2 for the same projection; here the derivatives by the intrinsics and by the point are
+needed, for all corners of all pictures at once. Formulas: OpenCV's documentation of `calib` (Brown-Conrady with
+rational radial terms) and of `fisheye` (Kannala, Brandt: A generic camera model and calibration method, 2006).
 """
 
 from __future__ import annotations

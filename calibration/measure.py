@@ -1,4 +1,4 @@
-"""What a solved rig is worth, in numbers: residuals, coverage, lengths measured back, and expected errors in the room."""
+"""What a solved rig is worth: residuals, coverage, lengths measured back, and errors to expect in the room."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ DEPTHS_M = (1.0, 2.0, 3.0, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class CameraMeasures:
-    """One camera. focal_px, focal_sd_px, centre_px: x and y; rms_px: fitted alone; coverage: (cells, cells) corners counted
-    in each cell of the picture; covered: share of the cells with a corner; border_one_to_one: share of the picture's
-    border where the lens maps one direction to one pixel."""
+    """One camera.
+
+    focal_px, focal_sd_px, centre_px: x and y; rms_px: fitted alone; pictures: that count; coverage: (cells, cells)
+    corners counted in each cell of the picture; border_one_to_one: share of the picture's border where the lens maps
+    one direction to one pixel.
+    """
 
     focal_px: np.ndarray
     focal_sd_px: np.ndarray
@@ -176,7 +179,7 @@ def measure_boards(found: RigFit, rig: StereoRig) -> BoardMeasures:
     across = np.linalg.norm(points_m[:, :, -1] - points_m[:, :, 0], axis=-1) / (board.columns - 1)
     down = np.linalg.norm(points_m[:, -1] - points_m[:, 0], axis=-1) / (board.rows - 1)
     sides = np.concatenate([
-        np.linalg.norm(np.diff(points_m, axis=2), axis=-1).ravel(), np.linalg.norm(np.diff(points_m, axis=1), axis=-1).ravel()
+        np.linalg.norm(np.diff(points_m, axis=axis), axis=-1).ravel() for axis in (1, 2)
     ])  # fmt: skip
     lengths = np.concatenate([across.ravel(), down.ravel()])
     # A charuco board is often seen in part; then its single squares are what is left to measure.

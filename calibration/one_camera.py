@@ -11,7 +11,7 @@ from .bundle import Fit, Observations, equations, moved, refine, residuals_px, s
 from .errors import UserError
 from .lens import FOCAL_AND_CENTRE, LENS_TERMS, LENS_WORDS, LensName, camera_from
 from .rig import Camera, RigError
-from .robust import HUBER_SIGMAS, RobustFit, rms_per_view_px, robust_refine
+from .robust import HUBER_SIGMAS, RobustFit, noise_covariance, rms_per_view_px, robust_refine
 
 # Focal lengths to start from, in picture widths, beside OpenCV's closed form.
 START_FOCALS = (0.35, 0.7, 1.3, 2.5)
@@ -41,7 +41,7 @@ class CalibrationError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class LensEvidence:
-    """How well a lens model predicts pictures that were left out of its fit. rms_px: None when it could not be fitted."""
+    """How well a lens model predicts pictures left out of its fit. rms_px: None when it could not be fitted."""
 
     lens: LensName
     rms_px: float | None
@@ -65,6 +65,10 @@ class CameraFit:
     def intrinsics(self) -> np.ndarray:
         """fx, fy, cx, cy and the distortion terms."""
         return self.robust.fit.intrinsics[0]
+
+    def focal_noise_part(self) -> float:
+        """What the corner noise alone leaves open of the focal length, as a part of it."""
+        return float((np.sqrt(np.diag(noise_covariance(self.robust)))[:2] / self.intrinsics[:2]).max())
 
 
 def single_camera_observations(corners_px: np.ndarray, board_m: np.ndarray) -> Observations:
@@ -268,9 +272,9 @@ class LensTrials:
     def defensible(self) -> list[LensName]:
         """The models that none beats clearly."""
         # The same corners must count for all: a model may not look good by calling the corners it misses wrong.
-        wrong = {name: int(fit.wrong.sum()) for name, fit in self.fits.items()}
+        wrong: dict[LensName, int] = {name: int(fit.wrong.sum()) for name, fit in self.fits.items()}
         room = max(3, round(0.02 * self.has_board.sum() * self.corners_px.shape[1]))
-        allowed = [name for name in self.fits if wrong[name] <= min(wrong.values()) + room]
+        allowed: list[LensName] = [name for name in self.fits if wrong[name] <= min(wrong.values()) + room]
         best = min(allowed, key=lambda name: float(np.nanmean(self.log_scores[name])))
         chosen: list[LensName] = []
         for name in allowed:
@@ -308,7 +312,8 @@ def try_lenses(
         keep("fisheye", _start("fisheye", seen, board_m, size_px))
     if told != "fisheye":
         keep("radial2", _start("radial2", seen, board_m, size_px))
-        for richer, poorer in (("radial3", "radial2"), ("rational", "radial3")):
+        steps: tuple[tuple[LensName, LensName], ...] = (("radial3", "radial2"), ("rational", "radial3"))
+        for richer, poorer in steps:
             if poorer in fits and (told is None or LENS_PLAINNESS[richer] <= LENS_PLAINNESS[told]):
                 keep(richer, _as_lens(fits[poorer].fit, richer))
     if told is not None:
@@ -316,11 +321,11 @@ def try_lenses(
     if not fits:
         raise CalibrationError(
             f"{name} camera: {'no lens model' if told is None else LENS_WORDS[told]} fits the {int(has_board.sum())} "
-            "pictures "
-            "of the board; are all from one camera, at one zoom, with the board tilted differently in each?"
+            "pictures of the board; are all from one camera, at one zoom, with the board tilted differently in each?"
         )
-    with np.errstate(divide="ignore"):
-        log_scores = {lens: np.log(left_out_errors_px(fit)) for lens, fit in fits.items()} if told is None else {}
+    log_scores: dict[LensName, np.ndarray] = {}
+    if told is None:
+        log_scores = {lens: np.log(left_out_errors_px(fit)) for lens, fit in fits.items()}
     return LensTrials(name, corners_px, size_px, has_board, fits, log_scores)
 
 
@@ -330,14 +335,17 @@ def choose_lenses(trials: tuple[LensTrials, LensTrials]) -> tuple[LensName, Lens
     The two cameras of a rig mostly have the same lens, and together they are twice the evidence.
     """
     if not (trials[0].log_scores and trials[1].log_scores):  # told, for both alike or for one of them
-        first, second = (next(iter(t.fits)) if not t.log_scores else _plainest(t.defensible(), (t,)) for t in trials)
-        return first, second
+        return _told_or_plainest(trials[0]), _told_or_plainest(trials[1])
     defensible = [t.defensible() for t in trials]
-    common = [name for name in defensible[0] if name in defensible[1]]
+    common: list[LensName] = [name for name in defensible[0] if name in defensible[1]]
     if common:
         lens = _plainest(common, trials)
         return lens, lens
     return _plainest(defensible[0], trials[:1]), _plainest(defensible[1], trials[1:])
+
+
+def _told_or_plainest(trials: LensTrials) -> LensName:
+    return _plainest(trials.defensible(), (trials,)) if trials.log_scores else next(iter(trials.fits))
 
 
 def _plainest(names: list[LensName], trials: tuple[LensTrials, ...]) -> LensName:

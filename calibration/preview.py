@@ -20,7 +20,21 @@ def rectified_preview(
 ) -> np.ndarray:
     """Both pictures rectified, side by side, with horizontal lines. (H, W[, 3]) uint8 each -> one (h, width_px, 3).
 
-    Made for looking at: zoomed so that most of both pictures shows, each view centred on its own, whatever the program
+    Raises RigError when the pictures are of another size than the rig's cameras.
+    """
+    canvas = rectified_side_by_side(rig, left_image, right_image, width_px)
+    rows = np.linspace(0, len(canvas) - 1, LINES + 2)[1:-1].round().astype(int).tolist()
+    for number, row in enumerate(rows):
+        cv2.line(canvas, (0, row), (width_px - 1, row), LINE_COLOURS[number % len(LINE_COLOURS)], 1)
+    return canvas
+
+
+def rectified_side_by_side(
+    rig: StereoRig, left_image: np.ndarray, right_image: np.ndarray, width_px: int = 1600
+) -> np.ndarray:
+    """Both pictures rectified, side by side with a gap of `GAP_PX`. (H, W[, 3]) uint8 each -> one (h, width_px, 3).
+
+    Made for looking at: zoomed so that all of both pictures shows, each view centred on its own, whatever the program
     itself does with this rig. Raises RigError when the pictures are of another size than the rig's cameras.
     """
     images, cameras = (left_image, right_image), (rig.left, rig.right)
@@ -54,8 +68,6 @@ def rectified_preview(
         colour = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
         view = cv2.remap(colour, *maps, interpolation=cv2.INTER_LINEAR)
         canvas[:, start : start + half] = view[::-1, ::-1] if upside_down else view
-    for number, row in enumerate(np.linspace(0, height - 1, LINES + 2)[1:-1].round().astype(int)):
-        cv2.line(canvas, (0, int(row)), (width_px - 1, int(row)), LINE_COLOURS[number % len(LINE_COLOURS)], 1)
     return canvas
 
 
@@ -70,4 +82,4 @@ def _rectified_extent(camera: Camera, camera_from_rectified: np.ndarray) -> tupl
     if not len(turned):
         raise RigError("the rectified views would show nothing: the cameras look along the line between them")
     flat = turned[:, :2] / turned[:, 2:]
-    return np.percentile(flat, 2, axis=0), np.percentile(flat, 98, axis=0)
+    return flat.min(axis=0), flat.max(axis=0)

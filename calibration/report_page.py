@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -23,11 +24,14 @@ PREVIEW_PAIRS = 2
 RESIDUAL_DRAWN_PX = 14.0
 
 STYLE = """
-:root { --ink:#1c2430; --soft:#5b6676; --line:#dfe4ea; --panel:#f6f8fa; --good:#1a7f4b; --usable:#9a6700; --refused:#b42318; }
+:root { --ink:#1c2430; --soft:#5b6676; --line:#dfe4ea; --panel:#f6f8fa; --good:#1a7f4b; --usable:#9a6700;
+  --refused:#b42318; }
 * { box-sizing: border-box; }
-body { margin:0; color:var(--ink); background:#fff; font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif; }
+body { margin:0; color:var(--ink); background:#fff; font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
+  "DejaVu Sans",sans-serif; }
 main { max-width:1120px; margin:0 auto; padding:28px 24px 60px; }
-h1 { font-size:22px; margin:0 0 4px; } h2 { font-size:18px; margin:38px 0 6px; } h3 { font-size:15px; margin:14px 0 4px; }
+h1 { font-size:22px; margin:0 0 4px; } h2 { font-size:18px; margin:38px 0 6px; } h3 { font-size:15px;
+  margin:14px 0 4px; }
 p { margin:6px 0; } .soft { color:var(--soft); }
 .verdict { border-left:6px solid; border-radius:6px; padding:16px 20px; margin:18px 0 22px; background:var(--panel); }
 .verdict strong { font-size:20px; } .verdict ul { margin:8px 0 0; padding-left:20px; } .verdict li { margin:6px 0; }
@@ -37,14 +41,18 @@ p { margin:6px 0; } .soft { color:var(--soft); }
 .advice { color:var(--soft); }
 .tiles { display:grid; grid-template-columns:repeat(auto-fill,minmax(170px,1fr)); gap:12px; }
 .tile { border:1px solid var(--line); border-radius:6px; padding:10px 14px; }
-.tile b { display:block; font-size:20px; font-weight:600; font-variant-numeric:tabular-nums; } .tile span { color:var(--soft); font-size:13px; }
+.tile b { display:block; font-size:20px; font-weight:600; font-variant-numeric:tabular-nums; }
+  .tile span { color:var(--soft); font-size:13px; }
 table { border-collapse:collapse; margin:8px 0; font-variant-numeric:tabular-nums; }
 th,td { text-align:right; padding:4px 12px; border-bottom:1px solid var(--line); vertical-align:top; }
-th { font-weight:600; color:var(--soft); font-size:13px; } th:first-child,td:first-child,td.text,th.text { text-align:left; }
+th { font-weight:600; color:var(--soft); font-size:13px; } th:first-child,td:first-child,td.text,
+  th.text { text-align:left; }
 tr.out td { color:var(--refused); }
-.two { display:grid; grid-template-columns:1fr 1fr; gap:20px; } .two svg { width:100%; height:auto; border:1px solid var(--line); border-radius:4px; background:#fff; }
+.two { display:grid; grid-template-columns:1fr 1fr; gap:20px; } .two svg { width:100%; height:auto;
+  border:1px solid var(--line); border-radius:4px; background:#fff; }
 .thumbs { display:grid; grid-template-columns:repeat(auto-fill,minmax(340px,1fr)); gap:14px; }
-figure { margin:0; } figure img { width:100%; display:block; border-radius:3px; } figcaption { font-size:13px; color:var(--soft); padding-top:3px; }
+figure { margin:0; } figure img { width:100%; display:block; border-radius:3px; } figcaption { font-size:13px;
+  color:var(--soft); padding-top:3px; }
 .pair { display:grid; grid-template-columns:1fr 1fr; gap:3px; }
 .bad figcaption { color:var(--refused); }
 footer { margin-top:46px; border-top:1px solid var(--line); padding-top:10px; color:var(--soft); font-size:13px; }
@@ -75,7 +83,8 @@ def report_page(result: Calibration, report: dict[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Stereo calibration report</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><main>'
-        f'<h1>Stereo calibration report</h1><p class="soft">{escape(result.board.describe())}, {len(result.pairs)} pairs of '
+        f'<h1>Stereo calibration report</h1><p class="soft">{escape(result.board.describe())}, {len(result.pairs)} '
+        "pairs of "
         f"pictures</p>{''.join(parts)}<footer>Pixels count from the centre of the first pixel; lengths rest on the "
         "square size "
         "given. Uncertainties are standard deviations from leaving one pair out, not below what the corner noise "
@@ -91,7 +100,8 @@ def _verdict(result: Calibration) -> str:
         + "</li>"
         for reason in judgement.reasons
     )
-    return f'<div class="verdict {judgement.verdict}"><strong>{VERDICT_WORDS[judgement.verdict]}</strong><ul>{items}</ul></div>'
+    words = VERDICT_WORDS[judgement.verdict]
+    return f'<div class="verdict {judgement.verdict}"><strong>{words}</strong><ul>{items}</ul></div>'
 
 
 def _sentence(text: str) -> str:
@@ -104,11 +114,11 @@ def _tiles(result: Calibration, report: dict[str, Any]) -> str:
     used = f"{report['pairs_used']} of {len(result.pairs)}"
     tiles = [
         (f"{report['baseline_m'] * 1e3:.2f} mm", f"baseline, &plusmn; {report['baseline_sd_m'] * 1e3:.2f} mm"),
-        (f"{report['angle_deg']:.2f}&deg;", f"rotation between the cameras, &plusmn; {report['angle_sd_deg']:.2f}&deg;"),
+        (f"{report['angle_deg']:.2f}&deg;", f"turn between the cameras, &plusmn; {report['angle_sd_deg']:.2f}&deg;"),
         (f"{report['stereo_rms_px']:.3f} px", "corners off, root mean square"),
         (f"{report['epipolar_mean_px']:.3f} px", "off the epipolar line, mean"),
-        (f"{(report['board_scale'] - 1) * 100:+.2f} %", f"board lengths measured back ({report['board_scale_error_mm']:+.3f} mm per "
-         f"square, spread {report['board_length_sd_mm']:.2f} mm)"),
+        (f"{(report['board_scale'] - 1) * 100:+.2f} %", "board lengths measured back "
+         f"({report['board_scale_error_mm']:+.3f} mm per square, spread {report['board_length_sd_mm']:.2f} mm)"),
         (f"{report['board_flatness_mm']:.2f} mm", "boards off their plane, root mean square"),
         (f"{report['tilt_deg']:.0f}&deg;", "largest tilt between two boards"),
         (used, "pairs used"),
@@ -217,8 +227,9 @@ def _pairs(report: dict[str, Any]) -> str:
     rows, classes = [], []
     for pair in report["pairs"]:
         rows.append([
-            escape(f"{pair['left']} / {pair['right']}"), _number(pair["left_rms_px"], 3), _number(pair["right_rms_px"], 3),
-            _number(pair["pair_rms_px"], 3), _number(pair["alone_rms_px"], 3), "used" if pair["used"] else "left out",
+            escape(f"{pair['left']} / {pair['right']}"),
+            *(_number(pair[key], 3) for key in ("left_rms_px", "right_rms_px", "pair_rms_px", "alone_rms_px")),
+            "used" if pair["used"] else "left out",
         ])  # fmt: skip
         classes.append("" if pair["used"] else "out")
     head = ["|pair", "left px", "right px", "pair px", "each alone px", "|"]
@@ -231,7 +242,8 @@ def _svg(width: int, height: int, content: str, label: str) -> str:
 
 def _coverage(result: Calibration) -> str:
     found, measures = result.found, result.measures
-    assert found is not None and measures is not None
+    assert found is not None
+    assert measures is not None
     drawings = []
     for number, name in enumerate(("left", "right")):
         width, height = (found.corners.left_size_px, found.corners.right_size_px)[number]
@@ -297,7 +309,8 @@ def _data_uri(image: np.ndarray, quality: int = 80) -> str:
 
 def _rectified(result: Calibration) -> str:
     found, rig = result.found, result.rig
-    assert found is not None and rig is not None
+    assert found is not None
+    assert rig is not None
     used = np.flatnonzero(found.used)
     chosen = used[np.linspace(0, len(used) - 1, min(PREVIEW_PAIRS, len(used))).round().astype(int)] if len(used) else []
     figures = []
@@ -357,7 +370,7 @@ def _thumbnail(view: BoardView, wrong: np.ndarray | None, columns: int) -> np.nd
     points = (view.corners_px + 0.5) * scale - 0.5
     known = np.isfinite(points[:, 0])
     row = [tuple(int(v) for v in point) for point in points[:columns][known[:columns]].round()]
-    for start, end in zip(row[:-1], row[1:], strict=True):
+    for start, end in pairwise(row):
         cv2.line(small, start, end, (40, 170, 255), 1, cv2.LINE_AA)
     for number in np.flatnonzero(known):
         place = tuple(int(v) for v in points[number].round())

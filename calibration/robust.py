@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .bundle import MAX_STEPS, Fit, Observations, refine, residuals_px
+from .bundle import MAX_STEPS, Fit, Observations, equations, refine, residuals_px, shared_slices
 
 # A corner further off than this many standard deviations is wrong, not noisy: in a million good ones none is.
 WRONG_CORNER_SIGMAS = 6.0
@@ -21,7 +21,8 @@ MIN_SIGMA_PX = 0.005
 class RobustFit:
     """A fit with its wrong corners out of `seen`.
 
-    wrong: (V, N) corners taken out; sigma_px: noise of a corner per axis; converged: at the bottom, set of corners stable.
+    wrong: (V, N) corners taken out; sigma_px: noise of a corner per axis; converged: at the
+    bottom of the cost.
     """
 
     fit: Fit
@@ -86,3 +87,17 @@ def robust_refine(
             break
         wrong, sigma = found, new_sigma
     return RobustFit(fit, seen, wrong, sigma, converged)
+
+
+def noise_covariance(robust: RobustFit) -> np.ndarray:
+    """Covariance of the shared unknowns that the corner noise alone explains, (S, S)."""
+    free = np.ones(shared_slices(robust.fit)[2], dtype=bool)
+    system = equations(robust.fit, robust.seen, HUBER_SIGMAS * robust.sigma_px, free)
+    whole = system.reduced.sum(axis=0)
+    scale = 1 / np.sqrt(np.maximum(np.diag(whole), 1e-30))
+    inverse = np.linalg.pinv(whole * scale[:, None] * scale, rcond=1e-14, hermitian=True) * scale[:, None] * scale
+    # The noise per axis from the mean square: the median would miss the tails that count here.
+    known = np.isfinite(robust.seen.corners_px[..., 0])
+    poses = len(set(robust.seen.pose[known.any(axis=1)]))
+    freedom = max(2 * int(known.sum()) - 6 * poses - len(whole), 1)
+    return inverse * float(np.nansum(robust.errors_px() ** 2)) / freedom

@@ -19,6 +19,8 @@ MIN_PAIRS = 6
 # by this factor and this much more: the noise is the same in both, so only a moved board (or a moved rig) does that.
 MISFIT_RATIO = 2.5
 MISFIT_EXTRA_PX = 0.1
+# A camera whose focal length its own pictures leave open by this part is not determined by them.
+UNDETERMINED_FOCAL_PART = 0.05
 # A view with this part of its corners called wrong is wrong as a whole.
 WRONG_PART_OF_VIEW = 0.25
 # From this part of the pairs on it is no longer a few bad pairs but a rig whose cameras do not fire together.
@@ -29,8 +31,8 @@ UNSYNCHRONISED_PART = 0.4
 class PairCorners:
     """Corners of one board seen by two cameras.
 
-    left_px, right_px: (P, N, 2), the pairs, NaN where not seen; left_extra_px, right_extra_px: (E, N, 2), pictures of one
-    camera alone; left_size_px, right_size_px: (width, height).
+    left_px, right_px: (P, N, 2), the pairs, NaN where not seen; left_extra_px, right_extra_px: (E, N, 2), pictures of
+    one camera alone; left_size_px, right_size_px: (width, height).
     """
 
     board: Board
@@ -73,6 +75,11 @@ class RigFit:
         sizes = (corners.left_size_px, corners.right_size_px)
         left, right = (camera_from(fit.lenses[k], fit.intrinsics[k], sizes[k]) for k in (0, 1))
         return StereoRig(left, right, RigidTransform(fit.rotation, fit.translation_m))
+
+    @property
+    def baseline_m(self) -> float:
+        """Distance between the cameras, also where `rig` raises because it is impossible."""
+        return float(np.linalg.norm(self.robust.fit.translation_m))
 
     @property
     def unsynchronised(self) -> bool:
@@ -228,7 +235,8 @@ def solve_rig(corners: PairCorners, left_lens: LensName | None = None, right_len
     alone_px = _fit_pairs_alone_px(corners, left, right)
     everything = _observations(corners, (left.used, right.used))
     start = _common_start(corners, left, right, rotation, translation_m)
-    robust, misfits, pair_rms = _fit_what_belongs_together(start, everything, alone_px, both)
+    determined = all(camera.focal_noise_part() < UNDETERMINED_FOCAL_PART for camera in (left, right))
+    robust, misfits, pair_rms = _fit_what_belongs_together(start, everything, alone_px, both, determined)
     return RigFit(
         corners=corners,
         cameras=(left, right),
@@ -244,22 +252,26 @@ def solve_rig(corners: PairCorners, left_lens: LensName | None = None, right_len
 
 
 def _fit_what_belongs_together(
-    start: Fit, everything: Observations, alone_px: np.ndarray, both: np.ndarray
+    start: Fit, everything: Observations, alone_px: np.ndarray, both: np.ndarray, determined: bool
 ) -> tuple[RobustFit, np.ndarray, np.ndarray]:
     """Common fit of the pairs whose views fit together; returns it, the misfits (P,) and the RMS of every pair (P,).
 
     The cameras as fitted alone are kept first: views that do not belong together would otherwise bend them until they
-    do. If most pairs fail already there, that is the answer.
+    do. If most pairs fail already there, that is the answer. determined: whether each camera's own pictures fix it; if
+    not (all boards parallel) nothing can be said with the cameras kept.
     """
     pairs = len(both)
     allowed = MISFIT_RATIO * np.maximum(alone_px, np.nanmedian(alone_px)) + MISFIT_EXTRA_PX
-    _, rig, unknowns = shared_slices(start)
-    rig_only = np.zeros(unknowns, dtype=bool)
-    rig_only[rig] = True
-    robust, misfits, pair_rms = _drop_misfits(start, everything, allowed, both, np.zeros(pairs, dtype=bool), rig_only)
-    if misfits.sum() >= max(2, UNSYNCHRONISED_PART * both.sum()):
-        return robust, misfits, pair_rms
-    robust, misfits, pair_rms = _drop_misfits(robust.fit, everything, allowed, both, misfits, None)
+    misfits = np.zeros(pairs, dtype=bool)
+    if determined:
+        _, rig, unknowns = shared_slices(start)
+        rig_only = np.zeros(unknowns, dtype=bool)
+        rig_only[rig] = True
+        robust, misfits, pair_rms = _drop_misfits(start, everything, allowed, both, misfits, rig_only)
+        if misfits.sum() >= max(2, UNSYNCHRONISED_PART * both.sum()):
+            return robust, misfits, pair_rms
+        start = robust.fit
+    robust, misfits, pair_rms = _drop_misfits(start, everything, allowed, both, misfits, None)
     # Cameras known better than before may show that a pair was not at fault.
     back = misfits & (pair_rms <= allowed)
     if back.any():

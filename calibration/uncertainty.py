@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bundle import Fit, equations, moved, shared_slices, solve_shared
-from .robust import HUBER_SIGMAS, RobustFit
+from .robust import HUBER_SIGMAS, RobustFit, noise_covariance
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,6 @@ def left_out_steps(robust: RobustFit) -> np.ndarray:
     return np.stack([
         solve_shared(whole - system.reduced[pose], gradient - system.reduced_gradient[pose], free) for pose in counted
     ])  # fmt: skip
-
-
-def noise_covariance(robust: RobustFit) -> np.ndarray:
-    """Covariance of the shared unknowns that the corner noise alone explains, (S, S)."""
-    free = np.ones(shared_slices(robust.fit)[2], dtype=bool)
-    system = equations(robust.fit, robust.seen, HUBER_SIGMAS * robust.sigma_px, free)
-    whole = system.reduced.sum(axis=0)
-    scale = 1 / np.sqrt(np.maximum(np.diag(whole), 1e-30))
-    inverse = np.linalg.pinv(whole * scale[:, None] * scale, rcond=1e-14, hermitian=True) * scale[:, None] * scale
-    # The noise per axis from the mean square: the median would miss the tails that count here.
-    known = np.isfinite(robust.seen.corners_px[..., 0])
-    poses = len(set(robust.seen.pose[known.any(axis=1)]))
-    freedom = max(2 * int(known.sum()) - 6 * poses - len(whole), 1)
-    return inverse * float(np.nansum(robust.errors_px() ** 2)) / freedom
 
 
 def estimate_uncertainty(robust: RobustFit) -> Uncertainty:

@@ -16,7 +16,7 @@ from .view_choice import MAX_EDGE_PX, Candidate, choose_views, edge_width_px, ma
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 # Moments looked at per second: enough to find the still ones, few enough to be quick.
-LOOKS_PER_SECOND = 6.0
+LOOKS_PER_SECOND = 10.0
 DEFAULT_PAIRS = 25
 # Clips that run at rates further apart than this are matched by time and not by number.
 SAME_RATE = 0.005

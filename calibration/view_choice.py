@@ -30,7 +30,7 @@ Answer = Literal["kept", "no board", "moving", "blurred", "seen before"]
 
 @dataclass(frozen=True, slots=True)
 class SeenPair:
-    """One moment of both cameras. corners: (N, 2) px, None without board; edge_px: edge widths, None when not measured."""
+    """One moment of both cameras. left_px, right_px: (N, 2) corners, None without board; edge widths None if unknown."""
 
     left_px: np.ndarray | None
     right_px: np.ndarray | None
@@ -52,7 +52,7 @@ def edge_width_px(image: np.ndarray, corners_px: np.ndarray, board: Board) -> fl
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     corners = corners_px.astype(np.float32).reshape(-1, 1, 2)
     measured, _ = cv2.estimateChessboardSharpness(grey, (board.columns, board.rows), corners)
-    return float(measured[0])
+    return float(np.asarray(measured)[0])
 
 
 def describe_view(corners_px: np.ndarray, board: Board, size_px: tuple[int, int]) -> np.ndarray:

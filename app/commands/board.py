@@ -15,7 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "board",
         help="write a printable calibration board at true size",
-        description="Write a calibration board as PDF or SVG at true size, with a 100 mm ruler and its settings on the page.",
+        description="Write a calibration board as PDF or SVG at true size, with a 100 mm ruler and its settings on it.",
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="board.pdf or board.svg")
     parser.add_argument(

@@ -28,7 +28,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "calibrate",
         help="calibrate two cameras from pictures or videos of a board",
-        description="Work out both cameras and where they stand from pictures of a checkerboard, and say whether to believe "
+        description="Work out both cameras and where they stand from pictures of a board, and say whether to believe "
         "the result. Exit code 0: a rig file was written; 4: the calibration was refused.",
     )
     parser.add_argument("left", metavar="LEFT", help="folder, pattern in quotes, or video of the left camera")
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     board = Board(columns, rows, args.square_mm / 1e3, args.kind)
     if args.output.exists() and not args.force:
         raise PicturesError(f"{args.output} exists already; give another name with -o, or --force to overwrite it")
+    if not args.output.parent.is_dir():
+        raise PicturesError(f"{args.output}: no such folder {args.output.parent}; make it or give another name with -o")
     if args.pairs < 6:
         raise PicturesError(f"--pairs: expected at least 6, got {args.pairs}")
     if is_video(args.left) or is_video(args.right):

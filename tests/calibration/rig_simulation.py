@@ -21,7 +21,9 @@ class Scene:
     corners: PairCorners
 
 
-def make_rig(baseline_m: float, convergence_deg: float, lens: str = "pinhole", size_px: tuple[int, int] = (1280, 720)):
+def make_rig(
+    baseline_m: float, convergence_deg: float, lens: str = "pinhole", size_px: tuple[int, int] = (1280, 720)
+) -> StereoRig:
     """Two slightly different cameras side by side, turned toward each other by `convergence_deg` in all."""
     width, height = size_px
     focal = 0.45 * width if lens == "fisheye" else 0.8 * width
@@ -55,11 +57,9 @@ def simulate(
     seed: int,
     gross: float = 0.0,
     tilt_deg: float = 40.0,
-    extra: int = 0,
 ) -> Scene:
     """Boards held at random where both cameras see all of them, corners with noise and some grossly wrong."""
     rng = np.random.default_rng(seed)
-    points = board.points_m - board.points_m.mean(axis=0)
     longest = max(board.size_m)
     focal = rig.left.matrix[0, 0]
     # Near enough that the board fills a quarter to two thirds of the picture, far enough for both to see it.
@@ -88,7 +88,6 @@ def simulate(
         poses.append(pose)
         left.append(seen[0])
         right.append(seen[1])
-    del points, extra
     views = [np.stack(left), np.stack(right)]
     for view in views:
         view += rng.normal(0, noise_px, view.shape)
@@ -102,3 +101,37 @@ def simulate(
 def _directions(rng: np.random.Generator, count: int) -> np.ndarray:
     angle = rng.uniform(0, 2 * np.pi, count)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+class BoardPainter:
+    """Pictures of a board as a camera with its lens would take them: every pixel's ray is followed to the board."""
+
+    SAMPLES = 3  # each way within a pixel
+
+    def __init__(self, camera: Camera) -> None:
+        width, height = camera.size_px
+        inside = (np.arange(self.SAMPLES) + 0.5) / self.SAMPLES - 0.5
+        x = (np.arange(width)[:, None] + inside).ravel()
+        y = (np.arange(height)[:, None] + inside).ravel()
+        rays = camera.rays_from_px(np.stack(np.meshgrid(x, y), axis=-1))
+        self._rays = np.concatenate([rays, np.ones((*rays.shape[:2], 1))], axis=-1)
+        self._shape = height, width
+
+    def paint(
+        self, pose: RigidTransform, board: Board, blur_px: float = 0.6, noise: float = 2.0, seed: int = 0
+    ) -> np.ndarray:
+        """A grey picture (H, W) uint8 with soft edges and sensor noise."""
+        normal = pose.rotation[:, 2]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            depth = (normal @ pose.translation_m) / (self._rays @ normal)
+        on_board = (self._rays * depth[..., None] - pose.translation_m) @ pose.rotation[:, :2] / board.square_m
+        column, row = np.floor(on_board[..., 0]) + 1, np.floor(on_board[..., 1]) + 1
+        inside = (column >= 0) & (column <= board.columns) & (row >= 0) & (row <= board.rows)
+        paper = (column >= -1) & (column <= board.columns + 1) & (row >= -1) & (row <= board.rows + 1)
+        value = np.where(paper, 220.0, 110.0)
+        value = np.where(inside & ((column + row) % 2 == 0), 35.0, value)
+        height, width = self._shape
+        picture = value.reshape(height, self.SAMPLES, width, self.SAMPLES).mean(axis=(1, 3))
+        picture = cv2.GaussianBlur(picture, (0, 0), blur_px)
+        picture += np.random.default_rng(seed).normal(0, noise, picture.shape)
+        return np.clip(picture, 0, 255).astype(np.uint8)
