@@ -30,7 +30,7 @@ Answer = Literal["kept", "no board", "moving", "blurred", "seen before"]
 
 @dataclass(frozen=True, slots=True)
 class SeenPair:
-    """One moment of both cameras. left_px, right_px: (N, 2) corners, None without board; edge widths None if unknown."""
+    """One moment of both cameras. left_px, right_px: (N, 2) corners, None without board; edge_px: None if unknown."""
 
     left_px: np.ndarray | None
     right_px: np.ndarray | None

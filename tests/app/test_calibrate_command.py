@@ -130,6 +130,6 @@ def test_pictures_without_a_board_stop_with_advice(tmp_path: Path) -> None:
             grey = np.full((120, 160), 20 * number + (name == "left"), dtype=np.uint8)
             cv2.imwrite(str(tmp_path / f"{name}{number}.png"), grey)
     arguments = ["calibrate", str(tmp_path / "left*.png"), str(tmp_path / "right*.png"), "--board", "9x6"]
-    with pytest.raises(UserError, match="found in 0 of 6 left pictures.*inner corners"):
+    with pytest.raises(UserError, match=r"found in 0 of 6 left pictures.*inner corners"):
         run(*arguments, "--square-mm", "25", "-o", str(tmp_path / "rig.toml"))
     assert not (tmp_path / "rig.toml").exists()

@@ -39,7 +39,7 @@ def test_a_missing_partner_shifts_no_other_pair() -> None:
 
 def test_names_that_do_not_match_are_refused_with_examples() -> None:
     with pytest.raises(
-        PicturesError, match="2 left and 2 right pictures, of which 0 pair up.*cat.png, dog.png.*left07"
+        PicturesError, match=r"2 left and 2 right pictures, of which 0 pair up.*cat.png, dog.png.*left07"
     ):
         pair_pictures(names("cat", "dog"), names("cow", "pig"))
 
@@ -47,7 +47,7 @@ def test_names_that_do_not_match_are_refused_with_examples() -> None:
 def test_one_folder_for_both_cameras_is_refused(tmp_path: Path) -> None:
     for name in ("left1.png", "right1.png"):
         (tmp_path / name).touch()
-    with pytest.raises(PicturesError, match="LEFT and RIGHT both contain.*patterns in quotes"):
+    with pytest.raises(PicturesError, match=r"LEFT and RIGHT both contain.*patterns in quotes"):
         gather(str(tmp_path), str(tmp_path))
 
 

@@ -49,5 +49,5 @@ def test_exchanged_cameras_do_not_turn_the_pictures_upside_down() -> None:
 
 def test_pictures_of_another_size_are_refused() -> None:
     rig = make_rig(0.1, 2, "pinhole", (480, 360))
-    with pytest.raises(RigError, match="the right picture is 240 x 180.*calibrated at 480 x 360"):
+    with pytest.raises(RigError, match=r"the right picture is 240 x 180.*calibrated at 480 x 360"):
         rectified_preview(rig, np.zeros((360, 480), np.uint8), np.zeros((180, 240), np.uint8))

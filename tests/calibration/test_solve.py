@@ -121,7 +121,7 @@ def test_corner_orders_that_look_the_same_are_put_right(columns: int, rows: int)
 def test_a_pair_taken_at_two_moments_is_left_out() -> None:
     scene = simulate(make_rig(0.2, 5), Board(8, 5, 0.04), 10, 0.1, seed=8)
     # The board moved by half a square between the two exposures.
-    late = replace(scene.poses[3], translation_m=scene.poses[3].translation_m + [0.02, 0.01, 0.0])
+    late = replace(scene.poses[3], translation_m=scene.poses[3].translation_m + np.array([0.02, 0.01, 0]))
     in_right = scene.rig.right_from_left.apply(late.apply(scene.board.points_m))
     scene.corners.right_px[3] = scene.rig.right.px_from_camera(in_right)
     found = solve_rig(scene.corners)
@@ -187,7 +187,7 @@ def test_leaving_a_pair_out_by_one_step_is_leaving_it_out() -> None:
         moved_m = np.linalg.norm(moved(robust.fit, steps[pose], still).translation_m) - np.linalg.norm(
             robust.fit.translation_m
         )
-        refitted_m = np.linalg.norm(again.translation_m) - np.linalg.norm(robust.fit.translation_m)
+        refitted_m = float(np.linalg.norm(again.translation_m) - np.linalg.norm(robust.fit.translation_m))
         assert moved_m == pytest.approx(refitted_m, abs=0.1 * abs(refitted_m) + 1e-6)
 
 
