@@ -74,12 +74,11 @@ def lift(
     row difference of its joints, (17,), NaN where there is none.
     """
     points_m = triangulate(rig, left.points_px, right.points_px)
-    in_front = np.isfinite(points_m).all(axis=1)
-    seen = in_front.copy()
+    in_front = ~np.isnan(points_m[:, 2])
     if in_front.any():
         middle_m = np.median(points_m[in_front], axis=0)
-        seen[in_front] = np.linalg.norm(points_m[in_front] - middle_m, axis=1) <= MAX_REACH_M
-    points_m[~seen] = np.nan
+        points_m[np.linalg.norm(points_m - middle_m, axis=1) > MAX_REACH_M] = np.nan
+    seen = ~np.isnan(points_m[:, 2])
     epipolar_px = np.where(seen, epipolar_residual_px(left.points_px, right.points_px), np.nan)
     if np.count_nonzero(seen) < MIN_JOINTS:
         return None, epipolar_px

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..calibration.errors import UserError
+from ..calibration.people import BAD_RESIDUAL, SUSPECT_RESIDUAL
 from ..calibration.rectify import Rectifier
 from ..calibration.triangulate import epipolar_residual_px, triangulate
 from ..models.pose import Pose2D
@@ -19,9 +20,6 @@ from .pipeline import FrameResult, PersonResult
 # Pairs with a person in both views after which it is decided whether the views are exchanged.
 EXCHANGE_PAIRS = 10
 CONFIDENT = 0.5
-# Median row difference as a share of the person's height: above the first the calibration or the synchronisation is
-# off, above the second the poses mean little.
-SUSPECT_RESIDUAL, BAD_RESIDUAL = 0.01, 0.03
 # Runs this short are not worth statistics about lost tracking.
 MIN_SHARE_LOST = 0.02
 

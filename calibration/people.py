@@ -28,6 +28,8 @@ MIN_JOINTS = 6
 MAX_OFFSET_S = 0.3
 # An offset is believed when it takes this share off what remains of the row difference, and is no mere tie.
 MIN_OFFSET_GAIN = 0.15
+# Nobody is behind the cameras; noise puts few joints there.
+MAX_BEHIND = 0.2
 # The residual is systematic when each joint's own median is this large a part of it.
 STEADY = 0.5
 SIGMA_PER_MEDIAN = 1.4826
@@ -56,7 +58,7 @@ class RigCheck:
 
     residual_px: median absolute row difference; relative: the same as a share of the person's height;
     bias_px: signed median (left minus right); systematic_px: what each joint shows all the time (median over the joints
-    of the absolute median over time); noise_px: robust sd about the bias; trend_px_per_s: drift of the per-frame median;
+    of the absolute median over time); noise_px: robust sd about the bias; trend_px_per_s: drift of the pairs' medians;
     time_offset_s: how much later the right view shows what the left view shows, None when no offset explains the
     residual; noise_without_offset_px: what would be left of the noise; behind: share of the joints with negative
     disparity; series: (T, 2) seconds and signed median of each pair.
@@ -135,40 +137,46 @@ def time_offset(timestamp_s: np.ndarray, rectified_px: np.ndarray) -> tuple[floa
     now = _spread(_rows_px(rectified_px))
     if len(timestamp_s) < MIN_PAIRS or not np.isfinite(now):
         return None, now
+    # Whole frames only: in between, interpolation averages noise away and would look like a better match.
     interval_s = float(np.median(np.diff(timestamp_s)))
-    reach = max(round(MAX_OFFSET_S / (interval_s / 2)), 1)
-    offsets_s = np.arange(-reach, reach + 1) * interval_s / 2
+    reach = max(round(MAX_OFFSET_S / interval_s), 2)
+    offsets_s = np.arange(-reach, reach + 1) * interval_s
     spreads = np.array(
         [
-            _spread(rectified_px[:, 0, :, 1] - _shifted(rectified_px[:, 1], timestamp_s, offset)[..., 1])
-            for offset in offsets_s
+            _spread(rectified_px[:, 0, :, 1] - _shifted(rectified_px[:, 1], timestamp_s, offset_s)[..., 1])
+            for offset_s in offsets_s
         ]
     )
     best = int(np.nanargmin(spreads))
-    if best in (0, len(offsets_s) - 1) or spreads[best] > (1 - MIN_OFFSET_GAIN) * now:
+    if best in (0, len(offsets_s) - 1):
         return None, now
-    left, middle, right = spreads[best - 1 : best + 2]
+    # Noise and motion add in squares, so about the minimum the square of the spread is a parabola of the offset.
+    left, middle, right = spreads[best - 1 : best + 2] ** 2
     curvature = left - 2 * middle + right
     vertex = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
-    return float(offsets_s[best] + np.clip(vertex, -0.5, 0.5) * interval_s / 2), float(middle)
+    remaining = float(np.sqrt(max(middle - 0.25 * (left - right) * vertex, 0.0)))
+    if remaining > (1 - MIN_OFFSET_GAIN) * now:
+        return None, now
+    return float(offsets_s[best] + vertex * interval_s), remaining
 
 
 def _judge(found: RigCheck) -> tuple[Verdict, tuple[str, ...]]:
     """Verdict and reasons from the figures of a check."""
-    if found.behind > 0.5:
+    if found.behind > MAX_BEHIND:
         return "refused", (
             f"{found.behind:.0%} of the joints would lie behind the cameras: left and right are exchanged, in the "
             "videos or in the rig",
         )
     reasons = [
-        f"the rows of the views differ by {found.residual_px:.1f} px (median), {found.relative:.1%} of the person's height"
+        f"the rows of the views differ by {found.residual_px:.1f} px (median), "
+        f"{found.relative:.1%} of the person's height"
     ]
     if found.relative <= SUSPECT_RESIDUAL and found.time_offset_s is None:
         return "good", tuple(reasons)
     if found.systematic_px > STEADY * found.residual_px:
         reasons.append(
-            f"joint by joint the difference is steady ({found.systematic_px:.1f} px; over all joints {found.bias_px:+.1f} "
-            "px): a camera has moved, the calibration was never quite right, or the detector sees the sides differently"
+            f"joint by joint the difference is steady ({found.systematic_px:.1f} px, over all {found.bias_px:+.1f}): "
+            "a camera has moved, the calibration was never quite right, or the detector sees the sides differently"
         )
     if found.time_offset_s is not None:
         reasons.append(

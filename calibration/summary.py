@@ -19,8 +19,8 @@ def _camera_line(name: str, camera: Camera) -> str:
     horizontal, vertical = np.rad2deg(camera.field_of_view_rad())
     matrix = camera.matrix
     return (
-        f"{name:<6} {camera.size_px[0]} x {camera.size_px[1]}, field of view {horizontal:.1f} x {vertical:.1f} degrees, focal "
-        f"{matrix[0, 0]:.1f} / {matrix[1, 1]:.1f} px, centre {matrix[0, 2]:.1f} / {matrix[1, 2]:.1f} px, "
+        f"{name:<6} {camera.size_px[0]} x {camera.size_px[1]}, {horizontal:.1f} x {vertical:.1f} degrees of view, "
+        f"focal {matrix[0, 0]:.1f} / {matrix[1, 1]:.1f} px, centre {matrix[0, 2]:.1f} / {matrix[1, 2]:.1f} px, "
         f"{camera.model}, {camera.distortion.size} distortion terms"
     )
 
@@ -56,7 +56,7 @@ def rig_summary(rig: StereoRig) -> str:
         "images": "both pictures are rectified (the cameras look the same way)",
         "points": "detections are rectified, pictures stay as recorded (the cameras converge, or see very wide)",
     }[rectifier.mode]
-    errors = ", ".join(f"{depth_error_m(rig, z) * 1e3:.2g} mm at {z:.0f} m" for z in DISTANCES_M)
+    errors = ", ".join(f"{depth_error_m(rig, z) * 1e3:.1f} mm at {z:.0f} m" for z in DISTANCES_M)
     lines = [
         _camera_line("left", rig.left),
         _camera_line("right", rig.right),

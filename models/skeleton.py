@@ -100,7 +100,8 @@ COCO17 = Skeleton(
     name="coco17",
     joints=(
         "Nose", "LeftEye", "RightEye", "LeftEar", "RightEar", "LeftShoulder", "RightShoulder", "LeftElbow",
-        "RightElbow", "LeftWrist", "RightWrist", "LeftHip", "RightHip", "LeftKnee", "RightKnee", "LeftAnkle", "RightAnkle",
+        "RightElbow", "LeftWrist", "RightWrist", "LeftHip", "RightHip", "LeftKnee", "RightKnee", "LeftAnkle",
+        "RightAnkle",
     ),
     bones=(
         *_both((("Elbow", "Shoulder"), ("Wrist", "Elbow"), ("Hip", "Shoulder"), ("Knee", "Hip"), ("Ankle", "Knee"))),

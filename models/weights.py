@@ -159,10 +159,6 @@ _ENTRIES = (
         HALPE26,
         "rtmpose-m_simcc-body7_pt-body7-halpe26_700e-256x192-4d3e73dd_20230605",
         "26f3a19e61304a600dfb82d1001d41d24343b89fc70a33ffc84657e0b0bf2ecf",
-        (
-            "https://huggingface.co/pocketpose/onnx-models/resolve/main/pose_estimation-halpe26/"
-            "halpe26_td-cc_rtmpose-m_body7_256x192.onnx",
-        ),
     ),
 )
 REGISTRY: Mapping[str, WeightsEntry] = {entry.name: entry for entry in _ENTRIES}

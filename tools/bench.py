@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..app.commands.video import adapted_rig
+from ..app.commands.common import adapted_rig
 from ..app.console import print_error, print_line
 from ..app.factory import open_denoiser, open_detector
 from ..app.frames import FramePair

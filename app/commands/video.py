@@ -7,14 +7,13 @@ from pathlib import Path
 
 from ...calibration.errors import UserError
 from ...calibration.rectify import Rectifier
-from ...calibration.rig import Camera, RigError, StereoRig
 from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
 from ..factory import DETECTORS, open_denoiser, open_detector
 from ..pipeline import Pipeline
 from ..processing import RunOptions, process_recording, report_lines
 from ..recording import StereoRecording
-from .common import add_output_option, add_processing_options
+from .common import adapted_rig, add_output_option, add_processing_options
 
 DESCRIPTION = """\
 Turn two recorded views of a person into 3D poses.
@@ -66,21 +65,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_processing_options(parser)
     parser.set_defaults(run=run)
-
-
-def adapted_rig(rig: StereoRig, sizes_px: tuple[tuple[int, int], tuple[int, int]]) -> tuple[StereoRig, list[str]]:
-    """The rig for pictures of the sizes that the videos have, and what had to be assumed."""
-    cameras: list[Camera] = []
-    notes: list[str] = []
-    for name, camera, size_px in zip(("left", "right"), (rig.left, rig.right), sizes_px, strict=True):
-        try:
-            adapted, note = camera.adapted_to(size_px)
-        except RigError as error:
-            raise UserError(f"the {name} view does not belong to this rig: {error}") from None
-        cameras.append(adapted)
-        notes += [f"{name} view: {note}"] * bool(note)
-    left, right = cameras
-    return StereoRig(left, right, rig.right_from_left, rig.world_from_left, rig.provenance), notes
 
 
 def run(options: argparse.Namespace) -> int:

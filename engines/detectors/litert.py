@@ -25,7 +25,7 @@ class LiteRtNetwork:
         except ImportError as error:
             raise LiteRtUnavailable(
                 "the BlazePose detector needs the package ai-edge-litert, which cannot be imported "
-                f"({error}): pip install 'binopose[blazepose]'"
+                f"({error}): pip install ai-edge-litert"
             ) from error
         try:
             self._interpreter = Interpreter(model_path=str(path), num_threads=1)
