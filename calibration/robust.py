@@ -10,6 +10,8 @@ from .bundle import MAX_STEPS, Fit, Observations, equations, refine, residuals_p
 
 # A corner further off than this many standard deviations is wrong, not noisy: in a million good ones none is.
 WRONG_CORNER_SIGMAS = 6.0
+# The loss takes care of smaller errors; in very clean pictures many corners are six times the noise and still harmless.
+WRONG_CORNER_PX = 0.5
 # The loss of the final fit is a square up to here, so that good corners count as in least squares.
 HUBER_SIGMAS = 3.0
 # The median distance of a two-dimensional Gaussian error of standard deviation 1 per axis.
@@ -60,7 +62,7 @@ def _wrong_corners(fit: Fit, everything: Observations) -> tuple[np.ndarray, floa
     # A picture noisier than the others keeps its corners; whether to keep the picture is asked elsewhere.
     own = np.array([noise_px(row) for row in errors])
     with np.errstate(invalid="ignore"):
-        wrong = errors > WRONG_CORNER_SIGMAS * np.maximum(sigma, own)[:, None]
+        wrong = errors > np.maximum(WRONG_CORNER_SIGMAS * np.maximum(sigma, own)[:, None], WRONG_CORNER_PX)
     # A corner that the fit cannot project at all (behind the camera) is no evidence for it either.
     return wrong | (np.isnan(errors) & np.isfinite(everything.corners_px[..., 0])), sigma
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from binopose.calibration.board_print import lay_out
 from binopose.calibration.boards import Board
 from binopose.calibration.rig import Camera, RigidTransform, StereoRig
 from binopose.calibration.solve import PairCorners
@@ -125,13 +126,30 @@ class BoardPainter:
         with np.errstate(invalid="ignore", divide="ignore"):
             depth = (normal @ pose.translation_m) / (self._rays @ normal)
         on_board = (self._rays * depth[..., None] - pose.translation_m) @ pose.rotation[:, :2] / board.square_m
-        column, row = np.floor(on_board[..., 0]) + 1, np.floor(on_board[..., 1]) + 1
-        inside = (column >= 0) & (column <= board.columns) & (row >= 0) & (row <= board.rows)
-        paper = (column >= -1) & (column <= board.columns + 1) & (row >= -1) & (row <= board.rows + 1)
+        # From here the outer corner of the first square is (0, 0), lengths in squares.
+        column, row = on_board[..., 0] + 1, on_board[..., 1] + 1
+        paper = (column >= -1) & (column < board.columns + 2) & (row >= -1) & (row < board.rows + 2)
         value = np.where(paper, 220.0, 110.0)
-        value = np.where(inside & ((column + row) % 2 == 0), 35.0, value)
+        value[paper & self._is_black(board, column, row)] = 35.0
         height, width = self._shape
         picture = value.reshape(height, self.SAMPLES, width, self.SAMPLES).mean(axis=(1, 3))
         picture = cv2.GaussianBlur(picture, (0, 0), blur_px)
         picture += np.random.default_rng(seed).normal(0, noise, picture.shape)
         return np.clip(picture, 0, 255).astype(np.uint8)
+
+    @staticmethod
+    def _is_black(board: Board, column: np.ndarray, row: np.ndarray) -> np.ndarray:
+        """Whether a place on the board is printed black; places in squares from the board's corner."""
+        if board.kind == "checkerboard":
+            inside = (column >= 0) & (column < board.columns + 1) & (row >= 0) & (row < board.rows + 1)
+            return inside & ((np.floor(column) + np.floor(row)) % 2 == 0)
+        page, side_mm, dots = lay_out(board), board.square_m * 1e3, 4.0
+        ink = np.zeros((int(page.size_mm[1] * dots) + 1, int(page.size_mm[0] * dots) + 1), dtype=bool)
+        for box in page.black:
+            x, y, width, height = (round(v * dots) for v in (box.x_mm, box.y_mm, box.width_mm, box.height_mm))
+            ink[y : y + height, x : x + width] = True
+        with np.errstate(invalid="ignore"):
+            x = np.nan_to_num(np.floor((column * side_mm + page.board_mm[0]) * dots), nan=-1)
+            y = np.nan_to_num(np.floor((row * side_mm + page.board_mm[1]) * dots), nan=-1)
+        on_page = (x >= 0) & (x < ink.shape[1]) & (y >= 0) & (y < ink.shape[0])
+        return on_page & ink[np.where(on_page, y, 0).astype(int), np.where(on_page, x, 0).astype(int)]

@@ -204,3 +204,21 @@ def test_the_same_pictures_for_both_cameras_are_refused(painted: Path, tmp_path:
         (folder / f"right{number}.png").write_bytes((folder / f"left{number}.png").read_bytes())
     with pytest.raises(PicturesError, match="show the same pictures"):
         run(folder, "left*.png", "right*.png", Board(7, 4, 0.03))
+
+
+def test_a_charuco_board_counts_where_it_is_seen_in_part(tmp_path: Path) -> None:
+    rig, board = make_rig(0.1, 4, "pinhole", (640, 480)), Board(8, 6, 0.03, "charuco")
+    painters = BoardPainter(rig.left), BoardPainter(rig.right)
+    # Boards placed for a smaller board reach over the picture's edge with their outer columns.
+    for number, pose in enumerate(simulate(rig, Board(5, 5, 0.03), 8, 0.0, seed=9).poses):
+        for name, painter, in_camera in zip(
+            ("left", "right"), painters, (pose, rig.right_from_left @ pose), strict=True
+        ):
+            cv2.imwrite(str(tmp_path / f"{name}{number}.png"), painter.paint(in_camera, board, 0.5, 1.5, seed=number))
+    result = run(tmp_path, "left*.png", "right*.png", board)
+    assert result.rig is not None
+    assert result.found is not None
+    hidden = np.isnan(result.found.corners.left_px[..., 0]).sum()
+    assert hidden > 0
+    assert int(result.found.used.sum()) >= 7
+    assert result.rig.baseline_m == pytest.approx(0.1, rel=0.005)
