@@ -11,6 +11,8 @@ import numpy as np
 
 from .errors import CaptureError, SourceEnded
 
+# Frames later than this are passed over; a short hiccup of the machine is made up for without losing any.
+MAX_LATE_S = 0.15
 # After so many frames passed over in a row one is shown, however late: a machine too slow for the file shows it still.
 MAX_SKIPPED_IN_A_ROW = 10
 
@@ -70,10 +72,10 @@ class FileSource:
             self._round_start_s = time.monotonic()
 
     def grab(self) -> float:
-        """Wait until the next frame is due; frames whose time has passed by a frame interval are skipped."""
+        """Wait until the next frame is due; frames that are much too late are skipped."""
         due_s = self._advance()
         for _ in range(MAX_SKIPPED_IN_A_ROW):
-            if time.monotonic() - due_s <= self._interval_s:
+            if time.monotonic() - due_s <= MAX_LATE_S:
                 break
             self.skipped_frames += 1
             due_s = self._advance()

@@ -11,13 +11,16 @@ from .camera import CapturedFrame
 INTERVALS = 31
 # A camera counts as the slower one when its intervals are longer by this factor: equal cameras never change places.
 CLEARLY_SLOWER = 1.1
-# Half an interval of the slower camera is the most a nearest partner can be off; the rest is room for jitter.
-TOLERATED_INTERVALS = 0.65
-# As long as the rates are unknown.
-TOLERATED_AT_FIRST_S = 0.05
-INTERVAL_AT_FIRST_S = 0.1
-# Frames kept for a partner that may still come.
-KEPT_S = 0.5
+# How far apart partners may be, in intervals of the slower and of the faster camera (the larger counts): half an
+# interval is the most the nearest frame can be off; of equal cameras half out of step the jitter comes on top.
+TOLERATED_SLOW, TOLERATED_FAST = 0.5, 0.75
+TOLERATED_AT_FIRST_S = 0.05  # as long as the rates are unknown
+# Equal cameras keep the order they have found (left first or right first) until the other order is nearer by more than
+# jitter: mean skew of the last pairs, in intervals.
+TURN_OVER = 0.55
+TURN_PAIRS = 10
+# Frames are kept so long for a partner that is still being decoded.
+KEPT_S = 0.25
 KEPT_FRAMES = 32
 
 
@@ -45,6 +48,7 @@ class PairMatcher:
     def __init__(self) -> None:
         self._views = tuple(_View(deque(maxlen=KEPT_FRAMES), deque(maxlen=INTERVALS)) for _ in range(2))
         self._slower = 0
+        self._late_by_s: deque[float] = deque(maxlen=TURN_PAIRS)  # the faster camera's frame after the slower one's
 
     def add(self, side: int, frame: CapturedFrame) -> list[tuple[CapturedFrame, CapturedFrame]]:
         """Take a frame; the (left, right) pairs that are certain now, oldest first."""
@@ -73,32 +77,44 @@ class PairMatcher:
         slow, fast = (self._views[k].interval_s() for k in (self._slower, 1 - self._slower))
         if slow is not None and fast is not None and fast > slow * CLEARLY_SLOWER:
             self._slower = 1 - self._slower
+            self._late_by_s.clear()
 
     def _next_pair(self) -> tuple[CapturedFrame, CapturedFrame] | None:
         """The next pair that is certain; gives up frames on the way for which no partner can come any more."""
         slow, fast = self._views[self._slower], self._views[1 - self._slower]
         slow_interval_s, fast_interval_s = slow.interval_s(), fast.interval_s()
-        tolerated_s = slow_interval_s * TOLERATED_INTERVALS if slow_interval_s else TOLERATED_AT_FIRST_S
-        patience_s = tolerated_s + (fast_interval_s or INTERVAL_AT_FIRST_S)
+        tolerated_s = TOLERATED_AT_FIRST_S
+        if slow_interval_s is not None and fast_interval_s is not None:
+            tolerated_s = max(TOLERATED_SLOW * slow_interval_s, TOLERATED_FAST * fast_interval_s)
         while slow.waiting:
             frame = slow.waiting[0]
             before = [other for other in fast.waiting if other.timestamp_s <= frame.timestamp_s][-1:]
             after = [other for other in fast.waiting if other.timestamp_s > frame.timestamp_s][:1]
             since_s = frame.timestamp_s - before[0].timestamp_s if before else float("inf")
             certain = bool(after) or (fast_interval_s is not None and since_s <= fast_interval_s / 2)
-            if not certain and self._newest_s() <= frame.timestamp_s + patience_s:
+            if not certain and self._newest_s() <= frame.timestamp_s + KEPT_S:
                 return None
             slow.waiting.popleft()
+            if self._better_turned_over(slow_interval_s):
+                self._late_by_s.clear()
+                continue
             nearest = min(before + after, key=lambda other: abs(other.timestamp_s - frame.timestamp_s), default=None)
             if nearest is None or abs(nearest.timestamp_s - frame.timestamp_s) > tolerated_s:
                 continue
             while fast.waiting[0].timestamp_s < nearest.timestamp_s:
                 fast.waiting.popleft()
             fast.waiting.popleft()
+            self._late_by_s.append(nearest.timestamp_s - frame.timestamp_s)
             slow.paired += 1
             fast.paired += 1
             return (nearest, frame) if self._slower else (frame, nearest)
         return None
+
+    def _better_turned_over(self, interval_s: float | None) -> bool:
+        """Whether leaving out one frame of the slower camera brings all later pairs nearer together."""
+        if interval_s is None or len(self._late_by_s) < TURN_PAIRS:
+            return False
+        return sum(self._late_by_s) / TURN_PAIRS > TURN_OVER * interval_s
 
     def _newest_s(self) -> float:
         return max(view.last_s for view in self._views if view.last_s is not None)

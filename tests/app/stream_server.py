@@ -59,11 +59,11 @@ class Faults:
 
 
 class StreamServer:
-    """Paths: /video the stream, /chunked the same in HTTP chunks, /bare the same without part lengths, /page a web page,
-    /picture a single picture, /locked asks for a password, /moved leads to /video, all else is 404.
+    """Paths: /video the stream, /chunked the same in HTTP chunks, /bare the same without part lengths, /page a web
+    page, /picture a single picture, /locked asks for a password, /moved leads to /video, all else is 404.
 
-    views: how many times each picture is repeated side by side; phase_s: shift of the picture clock, so that two servers
-    can be out of step by a known time. `stop` and `start` take it down and up again at the same port.
+    views: how many times each picture is repeated side by side; phase_s: shift of the picture clock, so that two
+    servers can be out of step by a known time. `stop` and `start` take it down and up again at the same port.
     """
 
     def __init__(
