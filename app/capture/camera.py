@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -22,6 +23,8 @@ STALL_S = 2.0
 RETRY_PAUSE_S = 0.5
 # How long `close` waits for a thread that is stuck inside cv2; after that the thread is left to end by itself.
 CLOSE_WAIT_S = 0.7
+# How long the end of the program waits for such a thread: longer than any timeout of cv2 (ten seconds for devices).
+EXIT_WAIT_S = 11.0
 # Frames over which rate and jitter are measured.
 RATE_FRAMES = 90
 
@@ -96,6 +99,8 @@ class CameraThread:
         self._last_good_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"capture {self.name}", daemon=True)
         self._thread.start()
+        # A thread that comes back from cv2 while Python is being torn down aborts the whole process.
+        atexit.register(self._let_go)
 
     def newest(self, timeout_s: float, after: int = -1) -> CapturedFrame | None:
         """The newest frame with a number above `after`, waited for; None after timeout_s or when there will be none."""
@@ -166,9 +171,17 @@ class CameraThread:
         self._stop.set()
         self._source.interrupt()
         self._thread.join(CLOSE_WAIT_S)
+        self._set_state(CameraState.CLOSED, CaptureError(f"{self.name}: closed"))
         if self._thread.is_alive():
             _log.info("%s: still waiting for cv2; left to end by itself", self.name)
-        self._set_state(CameraState.CLOSED, CaptureError(f"{self.name}: closed"))
+        else:
+            atexit.unregister(self._let_go)
+
+    def _let_go(self) -> None:
+        """At the end of the program."""
+        self._stop.set()
+        self._source.interrupt()
+        self._thread.join(EXIT_WAIT_S)
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ import numpy as np
 from .errors import CaptureError
 from .mjpeg import MjpegSource, NotMultipart, without_password
 
-OPEN_TIMEOUT_MS = 5000
+OPEN_TIMEOUT_MS = 4000
 READ_TIMEOUT_MS = 2000
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -329,6 +331,87 @@ def test_closing_does_not_wait_for_cv2() -> None:
         assert camera.status().state is CameraState.CLOSED
         for call in calls:
             call.close()
+
+
+def test_the_program_ends_properly_with_a_camera_stuck_in_cv2() -> None:
+    """A thread that returns from cv2 while Python is being torn down aborts the process: the end has to wait for it."""
+    program = (
+        "import sys; from binopose.app.capture import open_camera\n"
+        "camera = open_camera(sys.argv[1]); sys.stdin.readline(); camera.close(); print('closed', flush=True)"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/stream"
+        child = subprocess.Popen(
+            [sys.executable, "-c", program, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        with child, child.stdin:
+            calls = [silent.accept()[0] for _ in range(2)]
+            assert calls[1].recv(7) == b"OPTIONS"
+            child.stdin.write("go on\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == "closed\n"
+            with pytest.raises(subprocess.TimeoutExpired):
+                child.wait(0.6)
+            for call in calls:
+                call.close()
+            assert child.wait(PATIENCE_S) == 0
+
+
+# Other streams
+
+
+class TransportStreamServer:
+    """Sends an MPEG transport stream over plain TCP in real time, once to everybody who calls."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self._data, self._seconds = path.read_bytes(), seconds
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._closed = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while not self._closed.is_set():
+            try:
+                call, _ = self._listener.accept()
+                with call:
+                    self._send(call)
+            except OSError:  # the reader left, or the listener was closed
+                continue
+
+    def _send(self, call: socket.socket) -> None:
+        began_s, packets = time.monotonic(), len(self._data) // 188
+        for packet in range(0, packets, 8):
+            self._closed.wait(max(0.0, began_s + packet / packets * self._seconds - time.monotonic()))
+            call.sendall(self._data[packet * 188 : (packet + 8) * 188])
+
+    def close(self) -> None:
+        self._closed.set()
+        self._listener.close()
+
+
+def test_a_stream_that_ffmpeg_reads_is_opened_again_when_it_ends(tmp_path: Path) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "video.ts"), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, (320, 240))
+    for number in range(40):
+        writer.write(make_picture((320, 240), number, 0.0))
+    writer.release()
+    server = TransportStreamServer(tmp_path / "video.ts", 40 / 25)
+    with open_camera(server.url) as camera:
+        first = camera.wait_until_running(PATIENCE_S)
+        last = first
+        while camera.status().losses == 0:
+            last = camera.newest(0.1, last.number) or last
+        assert read_picture(last.image)[0] == 39
+        assert camera.status().frames_received == 40
+        # Played at its speed, less what FFmpeg reads to find out what it is.
+        assert last.timestamp_s - first.timestamp_s > 0.8
+        assert "ended" in camera.status().reason
+        again = next_frame(camera, last.number)
+        assert read_picture(again.image)[0] < 39
+        assert again.number > last.number
+    server.close()
 
 
 # Files
