@@ -15,7 +15,7 @@ from .judge import Judgement, judge, refused
 from .lens import LensName
 from .measure import RigMeasures, measure
 from .one_camera import MIN_VIEWS, CalibrationError
-from .pictures import LeftOut, PicturePair, PicturesError, PictureSet
+from .pictures import LeftOut, PicturePair, PicturesError, PictureSet, natural_key
 from .rig import RigError, StereoRig
 from .solve import MIN_PAIRS, PairCorners, RigFit, solve_rig
 
@@ -37,8 +37,8 @@ class WrongCorner:
 class Calibration:
     """What came out. rig and measures are None when nothing could be solved.
 
-    pairs, views: the pairs that were solved, and what each camera saw in them; left_out: files that do not count;
-    reversed_files: files whose corner order was turned; wrong_corners: single corners left out.
+    pairs, views: the pairs that were solved, and what each camera saw in them, in the order of the fit; left_out: files
+    that do not count; reversed_files: files whose corner order was turned; wrong_corners: single corners left out.
     """
 
     board: Board
@@ -52,6 +52,10 @@ class Calibration:
     left_out: tuple[LeftOut, ...]
     reversed_files: tuple[str, ...]
     wrong_corners: tuple[WrongCorner, ...]
+
+    def by_name(self) -> list[int]:
+        """Numbers of the pairs in the order of their names, for showing."""
+        return sorted(range(len(self.pairs)), key=lambda k: natural_key(str(self.pairs[k].left)))
 
 
 def calibrate(
@@ -77,7 +81,10 @@ def calibrate(
     _check_board(board, right, "right")
     pair_list, left_out = _drop_repeated(pictures, left, right)
     left_out = [*pictures.left_out, *left_out]
+    # In the order of the files' contents: sums of many numbers depend on their order in the last digit, and the same
+    # pictures under other names shall give the same rig.
     chosen = [number for number, keep in enumerate(pair_list) if keep]
+    chosen.sort(key=lambda k: (left[k].digest, right[k].digest))
     pairs = tuple(pictures.pairs[k] for k in chosen)
     pair_views = tuple((left[k], right[k]) for k in chosen)
     extra_views = (_drop_repeated_extra(extra_left, left, left_out), _drop_repeated_extra(extra_right, right, left_out))
@@ -92,7 +99,7 @@ def calibrate(
         named = _name_findings(found, pair_views, extra_views) if found is not None else ([], (), ())
         return Calibration(
             board, pairs, pair_views, extra_views, found, rig, measures, judgement,
-            (*left_out, *named[0]), named[1], named[2],
+            tuple(sorted((*left_out, *named[0]), key=lambda item: natural_key(item.file))), named[1], named[2],
         )  # fmt: skip
 
     return result(*assess(_corners(board, pair_views, extra_views), lens, size_confirmed))
@@ -216,7 +223,7 @@ def _drop_repeated_extra(
             continue
         known[view.digest] = view.path.name
         kept.append(view)
-    return tuple(kept)
+    return tuple(sorted(kept, key=lambda view: view.digest))
 
 
 def _corners(
@@ -258,7 +265,7 @@ def _name_findings(
             "same moment, or the board was in motion"
         )
         left_out.append(LeftOut(a.path.name, why))
-    turned = tuple(pair_views[index][1].path.name for index in np.flatnonzero(found.turned).tolist())
+    turned = [pair_views[index][1].path.name for index in np.flatnonzero(found.turned).tolist()]
     wrong = _wrong_corners(found, pair_views, extra_views, pairs)
     by_file: dict[str, list[WrongCorner]] = {}
     for corner in wrong:
@@ -269,7 +276,7 @@ def _name_findings(
         left_out.append(
             LeftOut(file, f"{len(corners)} wrong corner{'s' if len(corners) > 1 else ''} only: {places}{more}")
         )
-    return left_out, turned, wrong
+    return left_out, tuple(sorted(turned, key=natural_key)), wrong
 
 
 def _wrong_corners(

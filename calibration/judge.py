@@ -121,7 +121,8 @@ def _summary(found: RigFit, measures: RigMeasures) -> str:
     sure_mm, off = measures.uncertainty.baseline_m * 1e3, abs(measures.boards.scale - 1) * 100
     return (
         f"{int(found.used.sum())} pairs agree to {measures.stereo_rms_px:.2f} px, the cameras stand "
-        f"{measures.baseline_m * 1e3:.2f} mm apart (sure to {sure_mm:.2g} mm), and lengths on the board measured back in "
+        f"{measures.baseline_m * 1e3:.2f} mm apart (sure to {sure_mm:.2g} mm), and lengths on the board measured back "
+        "in "
         f"space are right to {max(off, 0.01):.2g} %"
     )
 

@@ -103,8 +103,8 @@ def _pairs(result: Calibration) -> list[dict[str, Any]]:
     rms = found.robust.view_rms_px()
     return [
         {
-            "left": pair.left.name,
-            "right": pair.right.name,
+            "left": result.pairs[k].left.name,
+            "right": result.pairs[k].right.name,
             "used": bool(found.used[k]),
             "left_rms_px": float(rms[left[k]]),
             "right_rms_px": float(rms[right[k]]),
@@ -112,7 +112,7 @@ def _pairs(result: Calibration) -> list[dict[str, Any]]:
             "alone_rms_px": float(found.alone_rms_px[k]),
             "turned": bool(found.turned[k]),
         }
-        for k, pair in enumerate(result.pairs)
+        for k in result.by_name()
     ]
 
 

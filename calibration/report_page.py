@@ -311,7 +311,7 @@ def _rectified(result: Calibration) -> str:
     found, rig = result.found, result.rig
     assert found is not None
     assert rig is not None
-    used = np.flatnonzero(found.used)
+    used = np.array([index for index in result.by_name() if found.used[index]], dtype=int)
     chosen = used[np.linspace(0, len(used) - 1, min(PREVIEW_PAIRS, len(used))).round().astype(int)] if len(used) else []
     figures = []
     for index in chosen:
@@ -333,7 +333,8 @@ def _rectified(result: Calibration) -> str:
 def _thumbnails(result: Calibration) -> str:
     found = result.found
     figures = []
-    for index, (pair, views) in enumerate(zip(result.pairs, result.views, strict=True)):
+    for index in result.by_name():
+        pair, views = result.pairs[index], result.views[index]
         used = found is not None and bool(found.used[index])
         wrong = (
             [found.robust.wrong[rows[index]] for rows in found.pair_views()]

@@ -52,13 +52,14 @@ def test_the_two_wrong_corners_of_the_wide_angle_set_are_named(shared_data: Path
     result = run(folder, "ImgLeft*.png", "ImgRight*.png", Board(8, 5, 0.03))
     assert result.found is not None
     corners = result.found.corners
-    corners.left_px[2, 3] += [7.0, 3.9]
-    corners.left_px[2, 4] += [-7.5, 3.0]
+    pair = [pair.left.name for pair in result.pairs].index("ImgLeft2.png")
+    corners.left_px[pair, 3] += [7.0, 3.9]
+    corners.left_px[pair, 4] += [-7.5, 3.0]
     found, rig, measures, _ = assess(corners)
     assert found is not None
     assert rig is not None
     assert measures is not None
-    assert np.argwhere(found.robust.wrong).tolist() == [[2, 3], [2, 4]]
+    assert np.argwhere(found.robust.wrong).tolist() == [[pair, 3], [pair, 4]]
     assert measures.stereo_rms_px < 0.11
     assert rig.baseline_m / 0.03 == pytest.approx(9.72, abs=0.03)
 
