@@ -161,7 +161,7 @@ def test_few_and_doubtful_people_decide_nothing() -> None:
     run(ExchangeCheck(Rectifier(rig, "points")), exchanged)
     doubtful = [(right, left) for left, right in detections(rig, 40, confidence=0.3)]
     run(ExchangeCheck(Rectifier(rig, "points")), doubtful)
-    alone: list[Detections] = [(None, pair[0]) for pair in detections(rig, 40)] + [(None, None)]
+    alone: list[Detections] = [*((None, pair[0]) for pair in detections(rig, 40)), (None, None)]
     run(ExchangeCheck(Rectifier(rig, "points")), alone)
 
 

@@ -83,7 +83,7 @@ def test_pairs_are_counted_from_nought(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rates", [(30, 60), (60, 30), (30, 25), (25, 30), (24, 60), (30, 29)])
-def test_different_rates_are_paired_by_time(tmp_path: Path, rates: tuple[float, float]) -> None:
+def test_different_rates_are_paired_by_time(tmp_path: Path, rates: tuple[int, int]) -> None:
     seconds = 2
     left = video(tmp_path / "l.avi", seconds * rates[0], rates[0])
     right = video(tmp_path / "r.avi", seconds * rates[1], rates[1])
@@ -200,11 +200,11 @@ def test_side_by_side(tmp_path: Path, width: int) -> None:
     assert recording.sizes_px == ((half, HEIGHT), (half, HEIGHT))
     assert recording.frames == 20
     with recording:
-        for number, pair in enumerate(recording):
-            assert pair.left.shape == pair.right.shape == (HEIGHT, half, 3)
-            assert (number_in(pair.left), number_in(pair.right)) == (number, 200 - number)
-            assert pair.left.flags["C_CONTIGUOUS"]
-    assert number == 19
+        pairs = list(recording)
+    assert [(number_in(pair.left), number_in(pair.right)) for pair in pairs] == [(n, 200 - n) for n in range(20)]
+    for pair in pairs:
+        assert pair.left.shape == pair.right.shape == (HEIGHT, half, 3)
+        assert pair.left.flags["C_CONTIGUOUS"]
 
 
 def test_odd_width_cannot_be_side_by_side(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_rotations_are_rotations_with_x_along_the_baseline(name: str) -> None:
         np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(rotation) == pytest.approx(1)
     centre_m = np.array(RIGS[name][1])
-    np.testing.assert_allclose(left_from_rectified.T @ centre_m, [np.linalg.norm(centre_m), 0, 0], atol=1e-9)
+    np.testing.assert_allclose(left_from_rectified.T @ centre_m, np.array([np.linalg.norm(centre_m), 0, 0]), atol=1e-9)
     np.testing.assert_allclose(right_from_rectified, rig.right_from_left.rotation @ left_from_rectified, atol=1e-12)
 
 

@@ -19,7 +19,7 @@ SIZE_PX = (1280, 720)
 
 
 def random_transform(rng: np.random.Generator) -> RigidTransform:
-    return RigidTransform(Rotation.random(random_state=rng).as_matrix(), rng.normal(size=3))
+    return RigidTransform(Rotation.from_quat(rng.normal(size=4)).as_matrix(), rng.normal(size=3))
 
 
 def lens(name: str) -> Camera:

@@ -42,7 +42,7 @@ def test_convergent_rig_has_the_depth_error_of_its_whole_baseline() -> None:
 def test_figures_of_a_plain_rig() -> None:
     text = rig_summary(rig_of((0.2, -0.01, 0.02), (0, -5, 0), world=True))
     horizontal, vertical = np.rad2deg(2 * np.arctan([320 / 800, 240 / 800]))
-    assert text.count(f"field of view {horizontal:.1f} x {vertical:.1f} degrees") == 2
+    assert text.count(f" {horizontal:.1f} x {vertical:.1f} degrees") == 2
     assert f"baseline {1e3 * np.linalg.norm([0.2, 0.01, 0.02]):.1f} mm" in text
     assert "x +200, y -10, z +20 mm" in text
     assert "angle between the optical axes 5.0 degrees" in text

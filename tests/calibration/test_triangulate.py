@@ -63,7 +63,8 @@ def test_projection_is_that_of_the_matrices_and_undoes_triangulation() -> None:
 def test_agrees_with_cv2() -> None:
     points_m = people_m(200)
     left_px, right_px = pixels(points_m) + np.random.default_rng(1).normal(0, 0.5, (2, 200, 2)) * [1, 0]
-    found = cv2.triangulatePoints(*matrices(), left_px.T, right_px.T)
+    left, right = matrices()
+    found = cv2.triangulatePoints(left, right, left_px.T, right_px.T)
     np.testing.assert_allclose(triangulate(RIG, left_px, right_px), (found[:3] / found[3]).T, rtol=1e-7, atol=1e-7)
 
 
@@ -176,5 +177,7 @@ def test_homogeneous_form_equals_cv2_for_any_two_cameras() -> None:
     found_m = triangulate_dlt(projections, noisy_px)
     assert found_m.shape == (4, 17, 3)
     for sample in range(4):
-        by_cv2 = cv2.triangulatePoints(*projections[sample], noisy_px[sample, 0].T, noisy_px[sample, 1].T)
+        by_cv2 = cv2.triangulatePoints(
+            projections[sample, 0], projections[sample, 1], noisy_px[sample, 0].T, noisy_px[sample, 1].T
+        )
         np.testing.assert_allclose(found_m[sample], (by_cv2[:3] / by_cv2[3]).T, rtol=1e-6, atol=1e-6)
