@@ -131,7 +131,7 @@ class StereoCapture:
     def close(self) -> None:
         """Stop both cameras; returns within a second."""
         with self._changed:
-            self._closed = True
+            self._closed, self._pair = True, None
             self._changed.notify_all()
         closers = [threading.Thread(target=camera.close) for camera in self._cameras]
         for closer in closers:
@@ -164,6 +164,8 @@ class StereoCapture:
 
     def _offer(self, left: np.ndarray, right: np.ndarray, left_s: float, right_s: float) -> None:
         """Put a pair into the slot; the lock is held."""
+        if self._closed:
+            return
         if self._pair is not None:
             self._unseen += 1
         pair = FramePair(left, right, (left_s + right_s) / 2, self._pairs)

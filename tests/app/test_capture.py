@@ -314,7 +314,7 @@ def test_closing_does_not_wait_for_a_silent_stream(server: StreamServer) -> None
     server.faults.stalled = True
     waiter = threading.Thread(target=camera.newest, args=(PATIENCE_S, 10**9))
     waiter.start()
-    assert closing_s(camera) < 1.0
+    assert closing_s(camera) < 0.5
     waiter.join(1.0)
     assert not waiter.is_alive()
     assert camera.status().state is CameraState.CLOSED
@@ -446,8 +446,10 @@ def test_two_files_start_together_and_stay_together_when_looped(tmp_path: Path) 
     numbers = np.array([[read_picture(pair.pair.left)[0], read_picture(pair.pair.right)[0]] for pair in taken])
     assert (numbers[:, 0] == numbers[:, 1]).all()
     assert (np.diff(numbers[:, 0]) < 0).sum() >= 2  # rounds
-    assert max(abs(pair.skew_s) for pair in taken) < 1e-3
-    assert (np.diff([pair.pair.timestamp_s for pair in taken]) > 0.02).all()
+    assert max(abs(pair.skew_s) for pair in taken) < 1e-6
+    # One round follows the other without a gap; only pairs that nobody looked at in time are missing.
+    steps_s = np.diff([pair.pair.timestamp_s for pair in taken])
+    np.testing.assert_allclose(steps_s, np.diff([pair.pair.index for pair in taken]) / 30, atol=2e-3)
 
 
 def test_pairs_of_files_end_with_them(tmp_path: Path) -> None:
