@@ -14,6 +14,9 @@ from .mjpeg import MjpegSource, NotMultipart, without_password
 
 OPEN_TIMEOUT_MS = 4000
 READ_TIMEOUT_MS = 2000
+# Frames that come at less than this part of their interval have been waiting; they are passed over for so long at most.
+WAITING_INTERVALS = 0.4
+CATCH_UP_S = 3.0
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935}
 
 
@@ -26,6 +29,7 @@ class FfmpegSource:
         self.notes: tuple[str, ...] = ()
         self._url = url
         self._capture = cv2.VideoCapture()
+        self._grabbed_s: float | None = None
 
     def open(self) -> None:
         """Open the stream; raises CaptureError with what a plain connection tells, as FFmpeg gives no reason."""
@@ -37,6 +41,21 @@ class FfmpegSource:
                 f"{self.name}: no video stream could be opened within {OPEN_TIMEOUT_MS / 1e3:g} s; check the path, and "
                 "user and password (as rtsp://user:password@...)"
             )
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Pass over what piled up while FFmpeg examined the stream (a second or more): it would come all at once, late
+        and with wrong times."""
+        rate_hz = self._capture.get(cv2.CAP_PROP_FPS)
+        waited_s = WAITING_INTERVALS / (rate_hz if 1 < rate_hz < 240 else 30.0)
+        deadline_s = time.monotonic() + CATCH_UP_S
+        now_s = time.monotonic()
+        while now_s < deadline_s:
+            began_s, now_s = now_s, self._grab()
+            if now_s - began_s > waited_s:
+                break
+            self.skipped_frames += 1
+        self._grabbed_s = now_s
 
     def _reach_host(self) -> None:
         parts = urlsplit(self._url)
@@ -53,6 +72,10 @@ class FfmpegSource:
 
     def grab(self) -> float:
         """Wait for a frame, at most the read timeout."""
+        grabbed_s, self._grabbed_s = self._grabbed_s, None
+        return self._grab() if grabbed_s is None else grabbed_s
+
+    def _grab(self) -> float:
         if not self._capture.grab():
             raise CaptureError(f"{self.name}: the stream ended or stalls (no frame for {READ_TIMEOUT_MS / 1e3:g} s)")
         return time.monotonic()
@@ -67,6 +90,7 @@ class FfmpegSource:
 
     def close(self) -> None:
         """Close the stream."""
+        self._grabbed_s = None
         self._capture.release()
 
 

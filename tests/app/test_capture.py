@@ -404,7 +404,8 @@ def test_a_stream_that_ffmpeg_reads_is_opened_again_when_it_ends(tmp_path: Path)
         while camera.status().losses == 0:
             last = camera.newest(0.1, last.number) or last
         assert read_picture(last.image)[0] == 39
-        assert camera.status().frames_received == 40
+        # What had piled up while FFmpeg examined the stream is passed over.
+        assert 20 <= camera.status().frames_received < 40
         # Played at its speed, less what FFmpeg reads to find out what it is.
         assert last.timestamp_s - first.timestamp_s > 0.8
         assert "ended" in camera.status().reason
