@@ -205,6 +205,27 @@ def test_field_of_view_of_an_equidistant_fisheye() -> None:
     assert camera.field_of_view_rad()[0] == pytest.approx(2 * 320 / 240, abs=1e-6)
 
 
+def test_field_of_view_ends_with_the_rays_there_are() -> None:
+    """With k1 = -0.5 rays end at r = sqrt(2/3), 39.2 degrees off the axis, before the left and right picture edge."""
+    camera = Camera((1281, 481), np.array([[800.0, 0, 640], [0, 800, 240], [0, 0, 1]]), np.array([-0.5, 0, 0, 0]))
+    horizontal, vertical = np.rad2deg(camera.field_of_view_rad())
+    assert 70 < horizontal < 2 * np.rad2deg(np.arctan((2 / 3) ** 0.5)) + 0.1
+    # Up and down: r - r^3 / 2 = 0.3.
+    assert vertical == pytest.approx(2 * np.rad2deg(np.arctan(min(r for r in np.roots([-0.5, 0, 1, -0.3]) if r > 0))))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_field_of_view_of_a_real_wide_camera(shared_data: Path, side: str) -> None:
+    """A lens that sees about 105 degrees, by the pinhole formula alone; 180 would be beyond any pinhole."""
+    path = shared_data / "stereo" / "ambiguous-corners-checkerboard" / "reference.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    width, height = found["image_size"]
+    camera = Camera((width, height), np.array(found[f"K_{side}"]), np.array(found[f"dist_{side}"]).ravel())
+    plain = np.rad2deg(2 * np.arctan(width / 2 / camera.matrix[0, 0]))
+    for angle in np.rad2deg(camera.field_of_view_rad()):
+        assert angle == pytest.approx(plain, abs=15)
+
+
 def dot_picture(camera: Camera, point_m: np.ndarray, sigma_px: float) -> np.ndarray:
     """A soft dot where the camera sees the point."""
     x, y = camera.px_from_camera(point_m)
