@@ -2,9 +2,9 @@
 
 Three finders, each refined by `cv2.cornerSubPix` with a window chosen from the square's size in the picture: the
 classic one (3 ms for a VGA picture); where it finds nothing the sector-based one (70 ms), which stands more blur and
-worse light; at last that one in the picture enlarged. The order was measured: refined like this the classic corners fit
-a camera to 0.18 px where the sector-based finder's own corners give 0.25 px on the same pictures, and both find the same
-boards but for the hard ones.
+worse light; at last that one in the picture enlarged. The order was measured: refined like this the classic corners
+fit a camera to 0.18 px where the sector-based finder's own corners give 0.25 px on the same pictures, and both find the
+same boards but for the hard ones.
 """
 
 from __future__ import annotations

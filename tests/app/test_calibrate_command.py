@@ -74,7 +74,7 @@ def test_a_refusal_writes_the_report_and_no_rig_unless_forced(
     assert written["verdict"] == "refused"
     assert "synchronisation" in written["reasons"][0]
     assert "no rig file written" in capsys.readouterr().out
-    assert run(*arguments, "--force") == 4
+    assert run(*arguments, "--force", "--lens", "radial2") == 4
     assert load_rig(rig_file).provenance["verdict"] == "refused"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -143,13 +144,21 @@ class BoardPainter:
         if board.kind == "checkerboard":
             inside = (column >= 0) & (column < board.columns + 1) & (row >= 0) & (row < board.rows + 1)
             return inside & ((np.floor(column) + np.floor(row)) % 2 == 0)
-        page, side_mm, dots = lay_out(board), board.square_m * 1e3, 4.0
-        ink = np.zeros((int(page.size_mm[1] * dots) + 1, int(page.size_mm[0] * dots) + 1), dtype=bool)
-        for box in page.black:
-            x, y, width, height = (round(v * dots) for v in (box.x_mm, box.y_mm, box.width_mm, box.height_mm))
-            ink[y : y + height, x : x + width] = True
+        ink, corner_mm, dots = _printed(board)
+        side_mm = board.square_m * 1e3
         with np.errstate(invalid="ignore"):
-            x = np.nan_to_num(np.floor((column * side_mm + page.board_mm[0]) * dots), nan=-1)
-            y = np.nan_to_num(np.floor((row * side_mm + page.board_mm[1]) * dots), nan=-1)
+            x = np.nan_to_num(np.floor((column * side_mm + corner_mm[0]) * dots), nan=-1)
+            y = np.nan_to_num(np.floor((row * side_mm + corner_mm[1]) * dots), nan=-1)
         on_page = (x >= 0) & (x < ink.shape[1]) & (y >= 0) & (y < ink.shape[0])
         return on_page & ink[np.where(on_page, y, 0).astype(int), np.where(on_page, x, 0).astype(int)]
+
+
+@cache
+def _printed(board: Board) -> tuple[np.ndarray, tuple[float, float], float]:
+    """The printed page as dots, where the board begins on it in mm, and dots per mm."""
+    page, dots = lay_out(board), 4.0
+    ink = np.zeros((int(page.size_mm[1] * dots) + 1, int(page.size_mm[0] * dots) + 1), dtype=bool)
+    for box in page.black:
+        x, y, width, height = (round(v * dots) for v in (box.x_mm, box.y_mm, box.width_mm, box.height_mm))
+        ink[y : y + height, x : x + width] = True
+    return ink, page.board_mm, dots
