@@ -50,6 +50,7 @@ class VideoFile:
         self.complaint = ""
         self._queue: queue.Queue[tuple[np.ndarray, float, float] | None] = queue.Queue(QUEUE_FRAMES)
         self._stop = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._decode, name=f"decode {path.name}", daemon=True)
         self._thread.start()
 
@@ -82,11 +83,15 @@ class VideoFile:
                 continue
 
     def next(self) -> tuple[np.ndarray, float, float] | None:
-        """The next frame: picture, timestamp_s, milliseconds it took to decode; None at the end."""
-        item = self._queue.get()
-        if item is None:
-            self._queue.put(None)  # the end stays the end
-        return item
+        """The next frame: picture, timestamp_s, milliseconds it took to decode; None at the end and once closed."""
+        while not (self._stop.is_set() or self._ended):
+            try:
+                item = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            self._ended = item is None
+            return item
+        return None
 
     @property
     def missing_frames(self) -> int:

@@ -51,13 +51,14 @@ def _converted(path: Path, key: str, value: Any, option: argparse.Action) -> Any
         raise SettingsError(f"{path}: {key}: expected {expected}, found {value!r}")
     if switch:
         return value
+    if option.choices is not None and value not in option.choices:
+        raise SettingsError(f"{path}: {key}: expected one of {', '.join(map(str, option.choices))}, found {value!r}")
+    if option.type in (None, Path) and not isinstance(value, str):
+        raise SettingsError(f"{path}: {key}: expected text in quotes, found {value!r}")
     try:
-        converted = option.type(str(value)) if callable(option.type) else value
+        return option.type(str(value)) if callable(option.type) else value
     except (ValueError, argparse.ArgumentTypeError) as error:
         raise SettingsError(f"{path}: {key}: {error}") from None
-    if option.choices is not None and converted not in option.choices:
-        raise SettingsError(f"{path}: {key}: expected one of {', '.join(map(str, option.choices))}, found {value!r}")
-    return converted
 
 
 def apply_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
@@ -73,8 +74,12 @@ def apply_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> N
         for option in parser._actions  # argparse has no public list of its options
         if option.option_strings and option.dest not in ("help", "config")
     }
+    seen: set[str] = set()
     for written, value in _read(path).items():
         key = written.replace("_", "-")
+        if key in seen:
+            raise SettingsError(f"{path}: {written}: given twice, as {key} and {key.replace('-', '_')}; keep one")
+        seen.add(key)
         if key not in options:
             raise SettingsError(f"{path}: {written}: no such setting; expected one of {', '.join(sorted(options))}")
         parser.set_defaults(**{options[key].dest: _converted(path, written, value, options[key])})

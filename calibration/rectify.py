@@ -114,6 +114,12 @@ class Rectifier:
             _rectify_rays(camera.rays_from_px(_border_px(camera)), rotation)
             for camera, rotation in zip(cameras, rotations, strict=True)
         ]
+        for name, border in zip(("left", "right"), borders, strict=True):
+            if np.isnan(border).all():
+                raise RigError(
+                    f"right_from_left: what the {name} camera sees has no place on a common image plane (angle between "
+                    f"the axes {np.rad2deg(rig.axes_angle_rad):.0f} degrees); two such views cannot be rectified"
+                )
         # Principal points that put the middle of what each camera sees into the middle of its rectified picture.
         middles = [(np.nanmin(border, axis=0) + np.nanmax(border, axis=0)) / 2 for border in borders]
         self.size_px = rig.left.size_px

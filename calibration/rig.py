@@ -15,6 +15,12 @@ LensModel = Literal["pinhole", "fisheye"]
 # cv2 knows pinhole lenses with this many terms (k1 k2 p1 p2 [k3 [k4 k5 k6 [s1..s4 [tx ty]]]]) and fisheye with four.
 PINHOLE_TERMS = (0, 4, 5, 8, 12, 14)
 FISHEYE_TERMS = 4
+# A ray belongs to a pixel when it leads back to it this closely.
+RAY_TOLERANCE_PX = 1e-3
+# Steps from the principal point to the pixel, small enough to stay on the way that starts there.
+RAY_STAGES = 16
+# Rays further from the axis than this (89 degrees) are none that a flat picture has room for.
+MAX_RAY = 60.0
 
 
 class RigError(UserError):
@@ -84,8 +90,10 @@ class Camera:
         distortion = np.asarray(self.distortion, dtype=np.float64).reshape(-1)
         if width < 16 or height < 16:
             raise RigError(f"size_px: expected a width and a height of at least 16 pixels, got {width} x {height}")
-        if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
-            raise RigError(f"matrix: expected 3x3 finite numbers, got shape {matrix.shape}")
+        if matrix.shape != (3, 3):
+            raise RigError(f"matrix: expected 3x3 numbers, got shape {matrix.shape}")
+        if not np.isfinite(matrix).all():
+            raise RigError("matrix: expected finite numbers, got NaN or infinity")
         # cv2 ignores a skew entry in silence, and no digital camera has skew.
         off = np.abs(matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - [0, 0, 0, 0, 1]).max()
         if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or off > 1e-6:
@@ -96,8 +104,11 @@ class Camera:
         if self.model not in ("pinhole", "fisheye"):
             raise RigError(f'model: expected "pinhole" or "fisheye", got "{self.model}"')
         terms = (FISHEYE_TERMS,) if self.model == "fisheye" else PINHOLE_TERMS
-        if distortion.size not in terms or not np.isfinite(distortion).all():
-            raise RigError(f"distortion: a {self.model} lens has {terms} finite terms, got {distortion.size}")
+        if distortion.size not in terms:
+            counts = " or ".join(map(str, terms))
+            raise RigError(f"distortion: a {self.model} lens has {counts} terms, got {distortion.size}")
+        if not np.isfinite(distortion).all():
+            raise RigError("distortion: expected finite numbers, got NaN or infinity")
         object.__setattr__(self, "size_px", (width, height))
         object.__setattr__(self, "matrix", matrix)
         object.__setattr__(self, "distortion", distortion)
@@ -108,18 +119,62 @@ class Camera:
         points_px: (..., 2) -> (..., 2). NaN stays NaN; pixels that no ray in front of the camera reaches give NaN.
         """
         points_px = np.asarray(points_px, dtype=np.float64)
-        flat = points_px.reshape(-1, 1, 2)
-        known = np.isfinite(flat).all(axis=(1, 2))
-        rays = np.full((len(flat), 2), np.nan)
+        flat_px = points_px.reshape(-1, 2)
+        known = np.isfinite(flat_px).all(axis=1)
+        rays = np.full_like(flat_px, np.nan)
         if known.any():
-            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
-            if self.model == "fisheye":
-                found = cv2.fisheye.undistortPoints(flat[known], self.matrix, self.distortion, criteria=criteria)
-                found = np.where(np.abs(found) > 1e5, np.nan, found)  # how cv2 marks "no such ray"
-            else:
-                found = cv2.undistortPoints(flat[known], self.matrix, self.distortion, criteria=criteria)
-            rays[known] = found.reshape(-1, 2)
+            rays[known] = self._rays_from_known_px(flat_px[known])
         return rays.reshape(points_px.shape)
+
+    def _rays_from_known_px(self, points_px: np.ndarray) -> np.ndarray:
+        """Finite pixels (N, 2) to rays; cv2's answer where it proves right, else by following the lens outwards."""
+        criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-10)
+        undistort = cv2.fisheye.undistortPoints if self.model == "fisheye" else cv2.undistortPoints
+        found = undistort(points_px[:, None], self.matrix, self.distortion, criteria=criteria)
+        rays = np.asarray(found, dtype=np.float64).reshape(-1, 2)
+        # cv2's iteration may not settle, or settle on a pixel that the lens equation reaches by a second way.
+        back_px, slope = self._px_and_slope(rays)
+        with np.errstate(invalid="ignore"):
+            right = (np.abs(back_px - points_px).max(axis=1) < RAY_TOLERANCE_PX) & (slope > 0)
+        if not right.all():
+            rays[~right] = self._rays_from_centre_outwards(points_px[~right])
+        return rays
+
+    def _px_and_slope(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of rays (N, 2), and the determinant of their derivative: positive up to where the lens folds over."""
+        pixels, derivative = self._px_and_derivative(rays)
+        return pixels, np.linalg.det(derivative)
+
+    def _px_and_derivative(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels of rays, (N, 2) -> (N, 2), and their derivatives by the rays, (N, 2, 2); NaN for absurd rays."""
+        step = 1e-6
+        usable = np.abs(rays).max(axis=1) < MAX_RAY
+        pixels, derivative = np.full((len(rays), 2), np.nan), np.full((len(rays), 2, 2), np.nan)
+        if usable.any():
+            shifts = np.array([[0, 0], [step, 0], [-step, 0], [0, step], [0, -step]])
+            probes = np.concatenate([rays[usable, None] + shifts, np.ones((usable.sum(), 5, 1))], axis=-1)
+            middle, right, left, below, above = np.moveaxis(self.px_from_camera(probes), 1, 0)
+            pixels[usable] = middle
+            derivative[usable] = np.stack([right - left, below - above], axis=-1) / (2 * step)
+        return pixels, derivative
+
+    def _rays_from_centre_outwards(self, points_px: np.ndarray) -> np.ndarray:
+        """Rays of pixels (N, 2) by Newton steps from the principal point outwards; NaN where the lens folds before."""
+        centre_px = self.matrix[:2, 2]
+        rays = np.zeros_like(points_px)
+        for share in np.linspace(0, 1, RAY_STAGES + 1)[1:]:
+            target_px = centre_px + share * (points_px - centre_px)
+            for _ in range(4):
+                pixels, derivative = self._px_and_derivative(rays)
+                folded = ~(np.linalg.det(derivative) > 0)
+                derivative[folded] = np.nan
+                rays = rays + np.linalg.solve(np.where(folded[:, None, None], np.eye(2), derivative),
+                                              (target_px - pixels)[..., None])[..., 0]  # fmt: skip
+                rays[folded] = np.nan
+        pixels, slope = self._px_and_slope(rays)
+        with np.errstate(invalid="ignore"):
+            right = (np.abs(pixels - points_px).max(axis=1) < RAY_TOLERANCE_PX) & (slope > 0)
+        return np.where(right[:, None], rays, np.nan)
 
     def px_from_camera(self, points_m: np.ndarray) -> np.ndarray:
         """Points in this camera's frame to pixels of the recorded image, lens distortion included.
@@ -138,13 +193,16 @@ class Camera:
         return pixels.reshape((*points_m.shape[:-1], 2))
 
     def field_of_view_rad(self) -> tuple[float, float]:
-        """Horizontal and vertical angle between the rays through the middles of opposite image edges."""
+        """Horizontal and vertical angle between the rays through the middles of opposite image edges; pi if wider."""
         width, height = self.size_px
         middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
         edges = np.array([[0, middle_y], [width - 1, middle_y], [middle_x, 0], [middle_x, height - 1]])
         rays = np.concatenate([self.rays_from_px(edges), np.ones((4, 1))], axis=1)
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        return float(np.arccos(rays[0] @ rays[1])), float(np.arccos(rays[2] @ rays[3]))
+        # Edges beyond 90 degrees have no ray on a flat picture.
+        angles = np.arccos([rays[0] @ rays[1], rays[2] @ rays[3]])
+        horizontal, vertical = np.where(np.isnan(angles), np.pi, angles).tolist()
+        return horizontal, vertical
 
     def adapted_to(self, size_px: tuple[int, int]) -> tuple[Camera, str]:
         """This camera delivering pictures of another size, and a sentence on what was assumed ("" when nothing).

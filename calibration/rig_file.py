@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RigFileError(f"{path}: not valid TOML: {error}") from None
 
 
+def _flat(value: Any) -> Iterator[Any]:
+    """The innermost items of nested lists."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value
+
+
 class TableReader:
     """Takes typed values out of one table of a parsed file; complaints name file and key."""
 
@@ -68,12 +79,25 @@ class TableReader:
             raise self.error(key, described, "nothing")
         found = self._table[key]
         try:
+            words = any(isinstance(item, str | bool) for item in _flat(found))
             values = np.array(found, dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise self.error(key, described, found) from None
-        if values.ndim != len(shape) or any(n not in (None, m) for n, m in zip(shape, values.shape, strict=True)):
+        shaped = values.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, values.shape, strict=True))
+        if words or not shaped:
             raise self.error(key, described, found)
         return values
+
+    def size_px(self, key: str) -> tuple[int, int]:
+        """A picture size, two whole numbers."""
+        width, height = self.array(key, (2,))
+        if not (np.isfinite([width, height]).all() and width == round(width) and height == round(height)):
+            raise self.error(key, "width and height in whole pixels", self._table[key])
+        return int(width), int(height)
+
+    def rephrased(self, error: RigError) -> RigFileError:
+        """A complaint about what the values of this table mean, with the file and the table in front."""
+        return RigFileError(f"{self._path}: {self._name + ': ' if self._name else ''}{error}")
 
     def only(self, allowed: set[str]) -> None:
         """Refuse keys that mean nothing here: a misspelt key must not be ignored in silence."""
@@ -88,29 +112,21 @@ class TableReader:
 
 def _read_camera(table: TableReader) -> Camera:
     table.only(_CAMERA_KEYS)
-    size_px = table.array("size_px", (2,))
-    model = table.value("model", "pinhole")
+    size_px, matrix = table.size_px("size_px"), table.array("matrix", (3, 3))
+    distortion = table.array("distortion", (None,))
     try:
-        return Camera(
-            (int(size_px[0]), int(size_px[1])),
-            table.array("matrix", (3, 3)),
-            table.array("distortion", (None,)),
-            model,
-        )
-    except RigFileError:
-        raise
+        return Camera(size_px, matrix, distortion, table.value("model", "pinhole"))
     except RigError as error:
-        raise table.error("", "a camera", str(error)) from None
+        raise table.rephrased(error) from None
 
 
 def _read_transform(table: TableReader) -> RigidTransform:
     table.only(_TRANSFORM_KEYS)
+    rotation, translation_m = table.array("rotation", (3, 3)), table.array("translation_m", (3,))
     try:
-        return RigidTransform(table.array("rotation", (3, 3)), table.array("translation_m", (3,)))
-    except RigFileError:
-        raise
+        return RigidTransform(rotation, translation_m)
     except RigError as error:
-        raise table.error("", "a rigid transform", str(error)) from None
+        raise table.rephrased(error) from None
 
 
 def load_rig(path: Path) -> StereoRig:
@@ -131,18 +147,16 @@ def load_rig(path: Path) -> StereoRig:
             "the file belongs to another version of binopose"
         )
     table.only(_TOP_KEYS)
+    left, right = _read_camera(table.table("left")), _read_camera(table.table("right"))
+    right_from_left = _read_transform(table.table("right_from_left"))
+    world_from_left = _read_transform(table.table("world_from_left")) if "world_from_left" in table else None
+    provenance = table.value("provenance", {})
+    if not isinstance(provenance, dict):
+        raise table.error("provenance", "a table", provenance)
     try:
-        return StereoRig(
-            left=_read_camera(table.table("left")),
-            right=_read_camera(table.table("right")),
-            right_from_left=_read_transform(table.table("right_from_left")),
-            world_from_left=_read_transform(table.table("world_from_left")) if "world_from_left" in table else None,
-            provenance=table.value("provenance", {}),
-        )
-    except RigFileError:
-        raise
+        return StereoRig(left, right, right_from_left, world_from_left, provenance)
     except RigError as error:
-        raise RigFileError(f"{path}: {error}") from None
+        raise table.rephrased(error) from None
 
 
 def _camera_table(camera: Camera) -> dict[str, Any]:
@@ -181,5 +195,6 @@ def save_rig(rig: StereoRig, path: Path, overwrite: bool = False) -> None:
         unfinished.write_text(tomli_w.dumps(tables), encoding="utf-8")
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,12 @@ def _qualisys(path: Path, size_px: tuple[int, int] | None) -> list[ImportedCamer
     def number(element: ElementTree.Element, key: str) -> float:
         text = element.get(key)
         try:
-            return float(text)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise RigFileError(f"{path}: {element.tag}.{key}: expected a number, found {text!r}") from None
+            value = float(text or "nan")
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value):
+            raise RigFileError(f"{path}: {element.tag}.{key}: expected a number, found {text!r}")
+        return value
 
     def child(element: ElementTree.Element, key: str) -> ElementTree.Element:
         found = element.find(key)
@@ -67,18 +71,34 @@ def _qualisys(path: Path, size_px: tuple[int, int] | None) -> list[ImportedCamer
         )
         terms = ("radialDistortion1", "radialDistortion2", "tangentalDistortion1", "tangentalDistortion2")
         distortion = [number(intrinsic, key) for key in (*terms, "radialDistortion3")]
+        name = element.get("serial") or str(len(cameras))
         size = size_px or (
-            int(number(view, "right") - number(view, "left")) + 1,
-            int(number(view, "bottom") - number(view, "top")) + 1,
+            round(number(view, "right") - number(view, "left")) + 1,
+            round(number(view, "bottom") - number(view, "top")) + 1,
         )
-        camera = Camera(size, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), np.array(distortion))
-        pose = RigidTransform(rotation, -rotation @ centre)
-        cameras.append(ImportedCamera(element.get("serial") or str(len(cameras)), camera, pose, 1e-3))
+        with _named(path, name):
+            camera = Camera(size, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), np.array(distortion))
+            pose = RigidTransform(rotation, -rotation @ centre)
+        cameras.append(ImportedCamera(name, camera, pose, 1e-3))
     return cameras
 
 
+@contextmanager
+def _named(path: Path, camera: str) -> Iterator[None]:
+    """Put file and camera in front of what the block complains of."""
+    try:
+        yield
+    except RigFileError:
+        raise
+    except RigError as error:
+        raise RigFileError(f"{path}: camera {camera}: {error}") from None
+
+
 def _rotation_matrix(values: np.ndarray) -> np.ndarray:
-    return cv2.Rodrigues(values)[0] if values.size == 3 else values.reshape(3, 3)
+    """(3,) Rodrigues vector or (3, 3) matrix. Raises RigError for anything else."""
+    if values.size not in (3, 9):
+        raise RigError(f"rotation: expected 3 numbers (Rodrigues) or 3 x 3, found {values.size}")
+    return cv2.Rodrigues(values.reshape(3))[0] if values.size == 3 else values.reshape(3, 3)
 
 
 def _camera_tables(path: Path, size_px: tuple[int, int] | None) -> list[ImportedCamera]:
@@ -90,17 +110,16 @@ def _camera_tables(path: Path, size_px: tuple[int, int] | None) -> list[Imported
         if not (isinstance(value, dict) and "matrix" in value and "translation" in value):
             continue
         table = TableReader(path, value, key)
-        size = table.array("size", (2,))
-        rotation = np.array(table.value("rotation"), dtype=np.float64)
-        if rotation.size not in (3, 9):
-            raise table.error("rotation", "3 numbers (Rodrigues) or 3 x 3", table.value("rotation"))
-        camera = Camera(
-            size_px or (int(size[0]), int(size[1])),
-            table.array("matrix", (3, 3)),
-            table.array("distortions", (None,)),
-            "fisheye" if table.value("fisheye", False) else "pinhole",
-        )
-        pose = RigidTransform(_rotation_matrix(rotation), table.array("translation", (3,)))
+        nine = isinstance(rows := table.value("rotation"), list) and len(rows) == 3 and isinstance(rows[0], list)
+        rotation = table.array("rotation", (3, 3) if nine else (3,))
+        with _named(path, key):
+            camera = Camera(
+                size_px or table.size_px("size"),
+                table.array("matrix", (3, 3)),
+                table.array("distortions", (None,)),
+                "fisheye" if table.value("fisheye", False) else "pinhole",
+            )
+            pose = RigidTransform(_rotation_matrix(rotation), table.array("translation", (3,)))
         cameras.append(ImportedCamera(str(table.value("name", key)), camera, pose, None))
     return cameras
 
@@ -115,9 +134,9 @@ def _cameras_json(path: Path, size_px: tuple[int, int] | None) -> list[ImportedC
     tables = TableReader(path, content).table("cameras")
     for name in content["cameras"]:
         table = tables.table(name)
-        size = table.array("size", (2,))
-        camera = Camera(size_px or (int(size[0]), int(size[1])), table.array("K", (3, 3)), table.array("dist", (None,)))
-        pose = RigidTransform(table.array("R", (3, 3)), table.array("T_mm", (3,)))
+        with _named(path, name):
+            camera = Camera(size_px or table.size_px("size"), table.array("K", (3, 3)), table.array("dist", (None,)))
+            pose = RigidTransform(table.array("R", (3, 3)), table.array("T_mm", (3,)))
         cameras.append(ImportedCamera(name, camera, pose, 1e-3))
     return cameras
 
@@ -144,6 +163,18 @@ def _opencv_size(storage: cv2.FileStorage) -> tuple[int, int] | None:
     return None
 
 
+def _opencv_matrix(path: Path, name: str, node: cv2.FileNode) -> np.ndarray:
+    try:
+        matrix = node.mat()
+    except cv2.error:
+        matrix = None
+    if matrix is None or not matrix.size:
+        raise RigFileError(
+            f"{path}: {name}: expected an OpenCV matrix with rows, cols, dt and data, found something else"
+        )
+    return matrix
+
+
 def _opencv(paths: Sequence[Path], size_px: tuple[int, int] | None) -> list[ImportedCamera]:
     """OpenCV FileStorage YAML or XML of a stereo pair, in one file or as intrinsics and extrinsics apart."""
     values: dict[str, np.ndarray] = {}
@@ -156,9 +187,9 @@ def _opencv(paths: Sequence[Path], size_px: tuple[int, int] | None) -> list[Impo
             raise RigFileError(f"{path}: cannot be read as OpenCV YAML or XML")
         for meaning, names in _OPENCV_NAMES.items():
             for name in names:
-                matrix = storage.getNode(name).mat()
-                if matrix is not None and matrix.size:
-                    values.setdefault(meaning, matrix)
+                node = storage.getNode(name)
+                if not node.empty():
+                    values.setdefault(meaning, _opencv_matrix(path, name, node))
         size_px = size_px or _opencv_size(storage)
         storage.release()
     files = " + ".join(str(path) for path in paths)
@@ -170,20 +201,29 @@ def _opencv(paths: Sequence[Path], size_px: tuple[int, int] | None) -> list[Impo
             )
     if size_px is None:
         raise UserError(f"{files}: the file does not say the picture size; add --size WIDTHxHEIGHT")
-    left = Camera(size_px, values["matrix_left"], values["distortion_left"])
-    right = Camera(size_px, values["matrix_right"], values["distortion_right"])
-    pose = RigidTransform(_rotation_matrix(values["rotation"]), values["translation"].reshape(-1))
+    with _named(paths[0], "left"):
+        left = Camera(size_px, values["matrix_left"], values["distortion_left"])
+    with _named(paths[0], "right"):
+        right = Camera(size_px, values["matrix_right"], values["distortion_right"])
+    try:
+        pose = RigidTransform(_rotation_matrix(values["rotation"]), values["translation"].reshape(-1))
+    except RigError as error:
+        raise RigFileError(f"{files}: R, T: {error}") from None
     origin = RigidTransform(np.eye(3), np.zeros(3))
     return [ImportedCamera("left", left, origin, None), ImportedCamera("right", right, pose, None)]
 
 
-def _numbers_after(path: Path, heading: str, rows: int) -> np.ndarray:
+def _numbers_after(path: Path, heading: str, rows: int, columns: int | None) -> np.ndarray:
+    """The block of numbers under a heading, (rows, columns); columns None: any number of them."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     try:
         start = next(i for i, line in enumerate(lines) if line.strip().lower().rstrip(":") == heading) + 1
-        return np.array([[float(word) for word in line.split()] for line in lines[start : start + rows]])
+        numbers = np.array([[float(word) for word in line.split()] for line in lines[start : start + rows]])
     except (StopIteration, ValueError):
-        raise RigFileError(f'{path}: expected a line "{heading}:" and {rows} lines of numbers') from None
+        numbers = np.empty((0, 0))
+    if len(numbers) != rows or not numbers.size or (columns is not None and numbers.shape[1] != columns):
+        raise RigFileError(f'{path}: expected a line "{heading}:" and {rows} lines of {columns or "some"} numbers')
+    return numbers
 
 
 def _bodypose3d(folder: Path, size_px: tuple[int, int] | None) -> list[ImportedCamera]:
@@ -198,8 +238,11 @@ def _bodypose3d(folder: Path, size_px: tuple[int, int] | None) -> list[ImportedC
                 raise RigFileError(
                     f"{path}: no such file; expected c0.dat, c1.dat and rot_trans_c0/1.dat in the folder"
                 )
-        camera = Camera(size_px, _numbers_after(intrinsic, "intrinsic", 3), _numbers_after(intrinsic, "distortion", 1))
-        transform = RigidTransform(_numbers_after(pose, "r", 3), _numbers_after(pose, "t", 3).reshape(-1))
+        with _named(intrinsic, f"c{number}"):
+            matrix = _numbers_after(intrinsic, "intrinsic", 3, 3)
+            camera = Camera(size_px, matrix, _numbers_after(intrinsic, "distortion", 1, None))
+        with _named(pose, f"c{number}"):
+            transform = RigidTransform(_numbers_after(pose, "r", 3, 3), _numbers_after(pose, "t", 3, 1).reshape(-1))
         cameras.append(ImportedCamera(f"c{number}", camera, transform, None))
     return cameras
 
@@ -269,7 +312,12 @@ def import_rig(
     first, second = _pick(cameras, left, 0, source), _pick(cameras, right, 1, source)
     if first is second:
         raise UserError(f"{source}: left and right are the same camera, {first.name}")
-    scale = metres_per_unit or first.metres_per_unit
+    if metres_per_unit is not None and not 0 < metres_per_unit < float("inf"):
+        raise UserError(f"{source}: unit of length: expected a positive number of metres, found {metres_per_unit}")
+    fixed = first.metres_per_unit
+    if fixed is not None and metres_per_unit not in (None, fixed):
+        raise UserError(f"{source}: this format counts in units of {fixed} m; leave --unit out")
+    scale = metres_per_unit or fixed
     if scale is None:
         length = np.linalg.norm((second.camera_from_world @ first.camera_from_world.inverse()).translation_m)
         raise UserError(

@@ -68,11 +68,13 @@ def sigma_from_noise_m(
 def triangulate_dlt(projections: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     """Two-view homogeneous triangulation by singular value decomposition, for any projection matrices.
 
-    projections: (..., V, 3, 4); points_px: (..., V, J, 2) -> (..., J, 3) in the frame the matrices start from.
+    projections: (..., V, 3, 4); points_px: (..., V, J, 2) -> (..., J, 3) in the frame the matrices start from, NaN
+    where a view is NaN.
     Hartley, Zisserman, section 12.2. The published figures that the benchmark compares with come from this form.
     """
     rows = points_px[..., :, None] * projections[..., None, 2:, :] - projections[..., None, :2, :]  # (..., V, J, 2, 4)
     rows = np.moveaxis(rows, -3, -4)  # (..., J, V, 2, 4)
     system = rows.reshape((*rows.shape[:-3], -1, 4))
-    homogeneous = np.linalg.svd(system)[2][..., -1, :]
-    return homogeneous[..., :3] / homogeneous[..., 3:]
+    unknown = np.isnan(system.sum(axis=(-2, -1)))
+    homogeneous = np.linalg.svd(np.where(unknown[..., None, None], 0.0, system))[2][..., -1, :]
+    return np.where(unknown[..., None], np.nan, homogeneous[..., :3] / homogeneous[..., 3:])

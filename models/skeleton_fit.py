@@ -60,6 +60,11 @@ def observation_sigma_m(
     return np.stack([across, across, depth], axis=-1)
 
 
+def _student_weight(moved: np.ndarray) -> np.ndarray:
+    """Factor on the variance of joints that moved this far (squared, in standard deviations): Student's t in 3D."""
+    return np.maximum((NOISE_FREEDOM + moved) / (NOISE_FREEDOM + 3), 1.0)
+
+
 class SkeletonFit:
     """Pulls poses of one person toward the bone lengths seen so far; causal, one pose at a time."""
 
@@ -151,8 +156,8 @@ class SkeletonFit:
         segment_variance = np.diag(self._sigma_segment_m[usable] ** 2)
         segments = np.arange(len(ends))
         prior_variance = np.where(free[:, None], sigma_m**2, 0.0)
-        variance = prior_variance
         target_m = np.where(free[:, None], points_m, 0.0)
+        variance = prior_variance * self._suspicion(target_m, ends, lengths_m)[:, None]
         refined_m = target_m
         jacobian = np.zeros((len(ends), *points_m.shape))  # of the segment lengths, (S, J, 3)
         flat = jacobian.reshape(len(ends), -1)
@@ -169,8 +174,26 @@ class SkeletonFit:
             pull = np.linalg.solve(system, lengths_m - flat @ target_m.reshape(-1))
             refined_m = target_m + (spread.T @ pull).reshape(points_m.shape)
             moved = ((refined_m - target_m) ** 2 / np.maximum(prior_variance, 1e-12)).sum(axis=1, keepdims=True)
-            variance = prior_variance * np.maximum((NOISE_FREEDOM + moved) / (NOISE_FREEDOM + 3), 1.0)
+            variance = prior_variance * _student_weight(moved)
         gained = np.einsum("sc,sc->c", spread, np.linalg.solve(system, spread))
         refined_sigma_m = np.sqrt(np.maximum(variance.reshape(-1) - gained, 1e-8)).reshape(points_m.shape)
         missing = ~free[:, None]
         return np.where(missing, np.nan, refined_m), np.where(missing, np.nan, refined_sigma_m)
+
+    def _suspicion(self, points_m: np.ndarray, ends: np.ndarray, lengths_m: np.ndarray) -> np.ndarray:
+        """Factor on the variance of each joint to begin with, (J,): a gross error would else drag its neighbours.
+
+        A joint is suspect by the least misfit of its segments: one good segment clears it. A joint at the end of a
+        chain has one segment only and is cleared when the joint at the other end is suspect for more than that segment.
+        """
+        misfit_m = np.abs(np.linalg.norm(points_m[ends[:, 0]] - points_m[ends[:, 1]], axis=1) - lengths_m)
+        suspect_m = np.full(len(points_m), np.inf)
+        segments = np.bincount(ends.ravel(), minlength=len(points_m))
+        for side in (0, 1):
+            np.minimum.at(suspect_m, ends[:, side], misfit_m)
+        suspect_m[segments == 0] = 0
+        for a, b in ((0, 1), (1, 0)):
+            end, other = ends[:, a], ends[:, b]
+            cleared = (segments[end] == 1) & (segments[other] > 1) & (suspect_m[other] > 3 * SIGMA_ACROSS_M)
+            suspect_m[end[cleared]] = 0
+        return _student_weight((suspect_m / SIGMA_ACROSS_M) ** 2)

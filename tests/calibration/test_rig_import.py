@@ -229,7 +229,7 @@ BROKEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({'x="': 'u="'}, "transform.x"),
         ({'focalLengthU="32000.0"': 'focalLengthU="none"'}, "focalLengthU"),
         ({'focalLengthU="32000.0"': 'focalLengthU="500"'}, "fx"),
-        ({'focalLengthU="32000.0"': 'focalLengthU="nan"'}, "matrix"),
+        ({'focalLengthU="32000.0"': 'focalLengthU="nan"'}, "focalLengthU"),
         ({"<fov_video": "<fov_marker"}, "fov_video"),
         ({'right="639"': 'right="nan"'}, "right|size"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +76,14 @@ def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
     Raises UserError naming the file and field when it is missing or not of this format.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with content:
             fields = {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected a benchmark .npz") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as a benchmark .npz: {error}") from None
     if "points2d" not in fields:
         raise UserError(f"{path}: points2d: expected a field of that name, found {', '.join(fields) or 'none'}")
@@ -88,6 +93,9 @@ def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
         found = fields[name].shape if name in fields else None
         if found != expected:
             raise UserError(f"{path}: {name}: expected shape {expected}, found {found or 'no such field'}")
+    for name in ("K", "R", "camera_centres", "proj", "gt", "dualdiff_ref"):
+        if not np.isfinite(fields[name]).all():
+            raise UserError(f"{path}: {name}: expected finite numbers, found NaN or infinity")
     # Crop coordinate -1 is the outer edge of the first pixel, whose centre is 0 here; half a pixel in both views alike,
     # so it moves nothing, but the intrinsics have to agree. The published rectification also left skew in the
     # intrinsics; shearing the picture takes it out exactly.

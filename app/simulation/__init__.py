@@ -1,0 +1,1 @@
+"""A simulated person in front of a simulated rig, for the demonstration and for tests."""
