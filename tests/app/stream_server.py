@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
@@ -22,14 +23,19 @@ BOUNDARY = "picture"
 
 def make_picture(size_px: tuple[int, int], number: int, made_s: float) -> np.ndarray:
     """A BGR picture that carries its number and time (microseconds modulo 2^32) as rows of black and white blocks."""
-    width, height = size_px
-    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-    grey = (64 + 96 * ((columns // 20 + rows // 20 + number) % 2)).astype(np.uint8)
+    width = size_px[0]
+    grey = _background(size_px, number % 2).copy()
     for row, value in enumerate((number, int(made_s * 1e6))):
         bits = value >> np.arange(BITS) & 1
         block = np.repeat(bits * 255, width // BITS).astype(np.uint8)
         grey[row * ROW_PX : (row + 1) * ROW_PX, : block.size] = block
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+
+
+@lru_cache
+def _background(size_px: tuple[int, int], odd: int) -> np.ndarray:
+    columns, rows = np.meshgrid(np.arange(size_px[0]), np.arange(size_px[1]))
+    return (64 + 96 * ((columns // 20 + rows // 20 + odd) % 2)).astype(np.uint8)
 
 
 def read_picture(image: np.ndarray) -> tuple[int, float]:
