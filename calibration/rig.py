@@ -19,6 +19,7 @@ FISHEYE_TERMS = 4
 RAY_TOLERANCE_PX = 1e-3
 # Steps from the principal point to the pixel, small enough to stay on the way that starts there.
 RAY_STAGES = 16
+FOLD_STEP = 1e-4
 # Rays further from the axis than this (89 degrees) are none that a flat picture has room for.
 MAX_RAY = 60.0
 
@@ -153,7 +154,8 @@ class Camera:
         if usable.any():
             shifts = np.array([[0, 0], [step, 0], [-step, 0], [0, step], [0, -step]])
             probes = np.concatenate([rays[usable, None] + shifts, np.ones((usable.sum(), 5, 1))], axis=-1)
-            middle, right, left, below, above = np.moveaxis(self.px_from_camera(probes), 1, 0)
+            found = self._project(probes.reshape(-1, 3)).reshape(-1, 5, 2)
+            middle, right, left, below, above = np.moveaxis(found, 1, 0)
             pixels[usable] = middle
             derivative[usable] = np.stack([right - left, below - above], axis=-1) / (2 * step)
         return pixels, derivative
@@ -179,27 +181,43 @@ class Camera:
     def px_from_camera(self, points_m: np.ndarray) -> np.ndarray:
         """Points in this camera's frame to pixels of the recorded image, lens distortion included.
 
-        points_m: (..., 3) -> (..., 2). Points at or behind the camera, and NaN, give NaN.
+        points_m: (..., 3) -> (..., 2). Points at or behind the camera, those so far out that the lens equation
+        folds them back into it, and NaN, give NaN.
         """
         points_m = np.asarray(points_m, dtype=np.float64)
-        flat = points_m.reshape(-1, 1, 3)
-        seen = np.isfinite(flat).all(axis=(1, 2)) & (flat[:, 0, 2] > 1e-6)
+        flat = points_m.reshape(-1, 3)
+        seen = np.isfinite(flat).all(axis=1) & (flat[:, 2] > 1e-6)
         pixels = np.full((len(flat), 2), np.nan)
         if seen.any():
-            zero = np.zeros(3)
-            project = cv2.fisheye.projectPoints if self.model == "fisheye" else cv2.projectPoints
-            found, _ = project(flat[seen], zero, zero, self.matrix, self.distortion)
-            pixels[seen] = found.reshape(-1, 2)
+            # Up to the fold a ray a little further out comes out further out.
+            further = flat[seen] * [1 + FOLD_STEP, 1 + FOLD_STEP, 1]
+            found, found_further = np.split(self._project(np.concatenate([flat[seen], further])), 2)
+            centre_px = self.matrix[:2, 2]
+            distance, distance_further = (np.hypot(*(each - centre_px).T) for each in (found, found_further))
+            pixels[seen] = np.where((distance_further >= distance)[:, None], found, np.nan)
         return pixels.reshape((*points_m.shape[:-1], 2))
+
+    def _project(self, points_m: np.ndarray) -> np.ndarray:
+        zero = np.zeros(3)
+        project = cv2.fisheye.projectPoints if self.model == "fisheye" else cv2.projectPoints
+        return project(points_m[:, None], zero, zero, self.matrix, self.distortion)[0].reshape(-1, 2)
 
     def field_of_view_rad(self) -> tuple[float, float]:
         """Horizontal and vertical angle between the rays through the middles of opposite image edges; pi if wider."""
         width, height = self.size_px
-        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        edges = np.array([[0, middle_y], [width - 1, middle_y], [middle_x, 0], [middle_x, height - 1]])
-        rays = np.concatenate([self.rays_from_px(edges), np.ones((4, 1))], axis=1)
+        middle = np.array([(width - 1) / 2, (height - 1) / 2])
+        edges = np.array([[0, middle[1]], [width - 1, middle[1]], [middle[0], 0], [middle[0], height - 1]])
+        seen = ~np.isnan(self.rays_from_px(edges)[:, 0])
+        if self.model == "pinhole" and not seen.all():
+            # The lens equation ends inside the picture: count from the last pixels that have a ray.
+            shares = np.linspace(1, 0, 129)[:, None, None]
+            rays = self.rays_from_px(middle + shares * (edges - middle))
+            rays = rays[np.isfinite(rays[..., 0]).argmax(axis=0), np.arange(4)]
+        else:
+            rays = self.rays_from_px(edges)
+        rays = np.concatenate([rays, np.ones((4, 1))], axis=1)
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        # Edges beyond 90 degrees have no ray on a flat picture.
+        # The edge of a fisheye picture may lie beyond 90 degrees, where a flat picture has no place for it.
         angles = np.arccos([rays[0] @ rays[1], rays[2] @ rays[3]])
         horizontal, vertical = np.where(np.isnan(angles), np.pi, angles).tolist()
         return horizontal, vertical
