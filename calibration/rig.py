@@ -144,7 +144,8 @@ class Camera:
     def _px_and_slope(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of rays (N, 2), and the determinant of their derivative: positive up to where the lens folds over."""
         pixels, derivative = self._px_and_derivative(rays)
-        return pixels, np.linalg.det(derivative)
+        with np.errstate(invalid="ignore"):
+            return pixels, np.linalg.det(derivative)
 
     def _px_and_derivative(self, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of rays, (N, 2) -> (N, 2), and their derivatives by the rays, (N, 2, 2); NaN for absurd rays."""
@@ -168,7 +169,8 @@ class Camera:
             target_px = centre_px + share * (points_px - centre_px)
             for _ in range(4):
                 pixels, derivative = self._px_and_derivative(rays)
-                folded = ~(np.linalg.det(derivative) > 0)
+                with np.errstate(invalid="ignore"):
+                    folded = ~(np.linalg.det(derivative) > 0)
                 derivative[folded] = np.nan
                 rays = rays + np.linalg.solve(np.where(folded[:, None, None], np.eye(2), derivative),
                                               (target_px - pixels)[..., None])[..., 0]  # fmt: skip
