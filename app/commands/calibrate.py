@@ -1,9 +1,11 @@
-"""`binopose calibrate`: board pictures or videos of two cameras to a rig file."""
+"""`binopose calibrate`: board pictures, videos or the running pictures of two cameras to a rig file."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
+from contextlib import ExitStack
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -16,23 +18,32 @@ from ...calibration.report import write_report
 from ...calibration.rig import StereoRig
 from ...calibration.rig_file import save_rig
 from ...calibration.video_pairs import DEFAULT_PAIRS, is_video, pick_pairs
+from ..calibrating import PictureFolder, PreviewFile, SessionOptions, Window, capture_guided
+from ..capture import CameraOptions, open_stereo
 from ..console import Progress, print_line, print_warning, progress
 
 EXIT_REFUSED = 4
 # Leftovers named one by one in the terminal; the report has them all.
 NAMED = 8
+# A guided capture ends here at the latest; more pairs would hardly add anything.
+MOST_LIVE_PAIRS = 40
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
         "calibrate",
-        help="calibrate two cameras from pictures or videos of a board",
+        help="calibrate two cameras from pictures or videos of a board, or live",
         description="Work out both cameras and where they stand from pictures of a board, and say whether to believe "
         "the result. Exit code 0: a rig file was written; 4: the calibration was refused.",
     )
-    parser.add_argument("left", metavar="LEFT", help="folder, pattern in quotes, or video of the left camera")
-    parser.add_argument("right", metavar="RIGHT", help="the same of the right camera")
+    parser.add_argument(
+        "left",
+        metavar="LEFT",
+        help="folder, pattern in quotes, or video of the left camera; with --live a device number, an address or a "
+        "video played in real time",
+    )
+    parser.add_argument("right", metavar="RIGHT", nargs="?", help="the same of the right camera")
     parser.add_argument("--board", required=True, metavar="CxR", help="inner corners, columns x rows, such as 9x6")
     parser.add_argument(
         "--square-mm", required=True, type=float, metavar="MM", help="side of a square, measured on the board"
@@ -56,13 +67,27 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--pairs",
         type=int,
-        default=DEFAULT_PAIRS,
         metavar="N",
-        help=f"pairs to pick from videos (default: {DEFAULT_PAIRS})",
+        help=f"pairs to pick from videos (default: {DEFAULT_PAIRS}), or after which --live ends in any case (default: "
+        f"{MOST_LIVE_PAIRS})",
     )
     parser.add_argument("--confirm-size", action="store_true", help="accept a board or rig of unusual size")
     parser.add_argument("--force", action="store_true", help="overwrite the rig file, and write it even when refused")
+    _add_live_options(parser)
     parser.set_defaults(run=run)
+
+
+def _add_live_options(parser: argparse.ArgumentParser) -> None:
+    live = parser.add_argument_group(
+        "live", "Guided capture: shows what is missing and takes a pair whenever the board rests in a new position."
+    )
+    live.add_argument("--live", action="store_true", help="LEFT and RIGHT are running cameras")
+    live.add_argument("--side-by-side", action="store_true", help="LEFT is one camera that shows both views")
+    live.add_argument(
+        "--camera-size", metavar="WxH", help="picture size to ask the cameras for, such as 1280x720 (per view)"
+    )
+    live.add_argument("--headless", action="store_true", help="open no window")
+    live.add_argument("--preview", type=Path, metavar="FILE.png", help="replace this picture twice a second")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,8 +98,14 @@ def run(args: argparse.Namespace) -> int:
         raise PicturesError(f"{args.output} exists already; give another name with -o, or --force to overwrite it")
     if not args.output.parent.is_dir():
         raise PicturesError(f"{args.output}: no such folder {args.output.parent}; make it or give another name with -o")
-    if args.pairs < 6:
+    if args.pairs is not None and args.pairs < 6:
         raise PicturesError(f"--pairs: expected at least 6, got {args.pairs}")
+    if args.live:
+        return _run_live(args, board)
+    if args.side_by_side or args.camera_size or args.preview:
+        raise PicturesError("--side-by-side, --camera-size and --preview belong to a guided capture: add --live")
+    if args.right is None:
+        raise PicturesError("RIGHT is missing: give the pictures of both cameras, or --live for running cameras")
     if is_video(args.left) or is_video(args.right):
         if args.report is not None:
             return _run_on_videos(args, board, args.report / "pictures")
@@ -97,13 +128,52 @@ def _run_on_videos(args: argparse.Namespace, board: Board, folder: Path) -> int:
         bars[0].update()
 
     try:
-        pictures = pick_pairs(Path(args.left), Path(args.right), board, folder, args.pairs, moment_seen)
+        pictures = pick_pairs(
+            Path(args.left), Path(args.right), board, folder, args.pairs or DEFAULT_PAIRS, moment_seen
+        )
     finally:
         for bar in bars:
             bar.__exit__(None, None, None)
     print_line(f"picked {len(pictures.pairs)} pairs from the videos")
     extra = _gather_extra(args)
     return _run_on_pictures(args, board, PictureSet(pictures.pairs, *extra))
+
+
+def _run_live(args: argparse.Namespace, board: Board) -> int:
+    """Guided capture, then the same as for pictures on files."""
+    if args.side_by_side == (args.right is not None):
+        raise PicturesError(
+            "with --side-by-side give one camera that shows both views"
+            if args.side_by_side
+            else "two cameras are needed, LEFT and RIGHT; for one that shows both views add --side-by-side"
+        )
+    camera_options = CameraOptions(size_px=_camera_size(args.camera_size, args.side_by_side))
+    preview = PreviewFile(args.preview) if args.preview is not None else None
+    extra = _gather_extra(args)
+    with ExitStack() as stack:
+        window = None if args.headless else stack.enter_context(Window("binopose calibrate"))
+        capture = stack.enter_context(open_stereo(args.left, args.right, camera_options))
+        # Temporary pictures stay too: what went wrong can be looked into, and nobody has to hold up a board twice.
+        folder = PictureFolder(
+            args.report / "pictures"
+            if args.report is not None
+            else Path(tempfile.mkdtemp(prefix="binopose-calibration-"))
+        )
+        print_line(f"pictures are written to {folder.path}")
+        lens = None if args.lens == "auto" else args.lens
+        options = SessionOptions(args.pairs or MOST_LIVE_PAIRS, lens, args.confirm_size)
+        pairs = capture_guided(capture, board, folder, options, print_line, window, preview)
+    return _run_on_pictures(args, board, PictureSet(pairs, *extra))
+
+
+def _camera_size(text: str | None, side_by_side: bool) -> tuple[int, int] | None:
+    """Width and height to ask a camera for, both views together."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+)\s*[xX*]\s*(\d+)\s*", text)
+    if not found:
+        raise PicturesError(f'--camera-size: expected width x height such as "1280x720", got "{text}"')
+    return int(found[1]) * (2 if side_by_side else 1), int(found[2])
 
 
 def _gather_extra(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
