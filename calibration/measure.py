@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .bundle import Fit, moved, points_in_camera, shared_slices
+from .bundle import Fit, moved, points_in_camera
 from .lens import camera_from
 from .one_camera import round_trip_px
 from .rig import RigError, StereoRig
@@ -168,7 +168,8 @@ def triangulate_px(rig: StereoRig, left_px: np.ndarray, right_px: np.ndarray) ->
     known = np.isfinite(rays).all(axis=(0, 2))
     second = np.concatenate([rig.right_from_left.rotation, rig.right_from_left.translation_m[:, None]], axis=1)
     points_m = np.full((rays.shape[1], 3), np.nan)
-    points_m[known] = triangulate_dlt(np.stack([np.eye(3, 4), second]), rays[:, known])
+    if known.any():
+        points_m[known] = triangulate_dlt(np.stack([np.eye(3, 4), second]), rays[:, known])
     return points_m.reshape((*left_px.shape[:-1], 3))
 
 
@@ -264,5 +265,6 @@ def _depth_error(fit: Fit, rig: StereoRig, uncertainty: Uncertainty, depth_m: fl
         except RigError:
             return DepthError(depth_m, None, float(per_pixel))
         variance += ((change[0] - change[1]) / 0.2) ** 2
-    assert len(uncertainty.shared) == shared_slices(fit)[2]
-    return DepthError(depth_m, float(np.sqrt(variance)), float(per_pixel))
+    # A lens so uncertain that the pixel has no ray any more: nothing can be said.
+    calibration_m = float(np.sqrt(variance)) if np.isfinite(variance) else None
+    return DepthError(depth_m, calibration_m, float(per_pixel))

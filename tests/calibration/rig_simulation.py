@@ -115,7 +115,9 @@ class BoardPainter:
         inside = (np.arange(self.SAMPLES) + 0.5) / self.SAMPLES - 0.5
         x = (np.arange(width)[:, None] + inside).ravel()
         y = (np.arange(height)[:, None] + inside).ravel()
-        rays = camera.rays_from_px(np.stack(np.meshgrid(x, y), axis=-1))
+        pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 1, 2)
+        undistort = cv2.fisheye.undistortPoints if camera.model == "fisheye" else cv2.undistortPoints
+        rays = undistort(pixels, camera.matrix, camera.distortion).reshape(len(y), len(x), 2)
         self._rays = np.concatenate([rays, np.ones((*rays.shape[:2], 1))], axis=-1)
         self._shape = height, width
 

@@ -205,7 +205,7 @@ def test_the_stated_uncertainty_covers_the_truth() -> None:
             (fit.intrinsics[0][0] - scene.rig.left.matrix[0, 0]) / sure.focal_px[0, 0],
         ])  # fmt: skip
     covered = (np.abs(errors_in_sds) < 2).mean(axis=0)
-    # Two standard deviations cover 95 % of a Gaussian; 24 runs allow that much either way (fewer than 20 inside: p < 0.01).
+    # Two standard deviations cover 95 % of a Gaussian; fewer than 20 of 24 inside has p < 0.01.
     assert (covered >= 20 / 24).all(), covered
     # An uncertainty that is far too large would cover everything too: errors must come near it.
     assert (np.std(errors_in_sds, axis=0) > 0.5).all(), np.std(errors_in_sds, axis=0)
