@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from ...calibration.boards import Board
+from ...calibration.rig import StereoRig
+from ...calibration.view_choice import REGIONS
 
 # A board turned by this much toward one side counts as tilted: all four directions together span more than the 25
 # degrees a good calibration needs.
@@ -19,6 +21,8 @@ DISTANCE_RATIO = 1.4
 LARGE_SHARE = 0.4
 # What was asked for so long, the board in view, is put off: not every place can be seen by both cameras.
 PATIENCE_S = 15.0
+# Boards are expected this much nearer and farther than those kept.
+NEARER, FARTHER = 0.7, 1.5
 # Focal length in picture widths until the first verdict knows better.
 GUESSED_FOCAL = 0.9
 
@@ -93,6 +97,50 @@ def distance_ratio(attitudes: Sequence[Attitude]) -> float:
     """Farthest over nearest board; 1 without any."""
     distances = [a.distance for a in attitudes]
     return max(distances) / min(distances) if distances else 1.0
+
+
+def reachable_thirds(rig: StereoRig, board_distance_m: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Thirds of the left and right picture whose middle the other camera can see too, (3, 3) bool each.
+
+    board_distance_m: nearest and farthest board so far.
+    """
+    depths_m = np.geomspace(NEARER * board_distance_m[0], FARTHER * board_distance_m[1], 6)
+    step = (np.arange(REGIONS) + 0.5) / REGIONS
+    reachable = []
+    for camera, other, other_from_camera in (
+        (rig.left, rig.right, rig.right_from_left),
+        (rig.right, rig.left, rig.right_from_left.inverse()),
+    ):
+        x, y = np.meshgrid(step * camera.size_px[0], step * camera.size_px[1])
+        rays = camera.rays_from_px(np.stack([x.ravel(), y.ravel()], axis=1))
+        points_m = np.concatenate([rays, np.ones((len(rays), 1))], axis=1) * depths_m[:, None, None]
+        moved_m = other_from_camera.apply(points_m.reshape(-1, 3))
+        seen_px = other.px_from_camera(moved_m)
+        with np.errstate(invalid="ignore"):
+            inside = (seen_px > 0).all(axis=1) & (seen_px < other.size_px).all(axis=1) & (moved_m[:, 2] > 0)
+        reachable.append(inside.reshape(len(depths_m), REGIONS, REGIONS).any(axis=0))
+    return reachable[0], reachable[1]
+
+
+def thirds_of(corners_px: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
+    """Thirds of a picture that hold a corner, (3, 3) bool. corners_px: (N, 2), NaN where hidden."""
+    known = corners_px[np.isfinite(corners_px[:, 0])]
+    cells = np.clip((known / size_px * REGIONS).astype(int), 0, REGIONS - 1)
+    covered = np.zeros((REGIONS, REGIONS), dtype=bool)
+    covered[cells[:, 1], cells[:, 0]] = True
+    return covered
+
+
+def would_do(task: Task, attitudes: Sequence[Attitude], current: Attitude | None, thirds: Sequence[np.ndarray]) -> bool:
+    """Whether the board is where the task wants it. thirds: `thirds_of` what the left and right camera see now."""
+    if task.place is not None:
+        camera, row, column = task.place
+        return bool(thirds[camera][row, column])
+    if current is None:
+        return False
+    if task.tilt is not None:
+        return tilts_done([current])[task.tilt]
+    return distance_ratio([*attitudes, current]) >= DISTANCE_RATIO
 
 
 def missing_tasks(attitudes: Sequence[Attitude], missing_thirds: tuple[np.ndarray, np.ndarray]) -> list[Task]:

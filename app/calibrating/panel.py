@@ -55,7 +55,9 @@ class GuideFrame:
 
     images: (H, W, 3) uint8 BGR, left and right; corners_px: (N, 2) of the board in them or None; task: asked for, None
     when nothing is missing; state: a few words on the newest pair; flash: a pair was kept a moment ago;
-    finding: the newest verdict, working: another is on its way; facts: for the line at the bottom.
+    reachable_thirds: where the other
+    camera can see the board too; finding: the newest verdict, working: another is on its way; facts: for the line at
+    the bottom.
     """
 
     images: tuple[np.ndarray, np.ndarray]
@@ -64,6 +66,7 @@ class GuideFrame:
     attitudes: tuple[Attitude, ...]
     current: Attitude | None
     missing_thirds: tuple[np.ndarray, np.ndarray]
+    reachable_thirds: tuple[np.ndarray, np.ndarray]
     task: Task | None
     instruction: str
     state: str
@@ -152,9 +155,11 @@ class GuidePanel:
         scale = min(MAP_SIZE_PX[0] / width, MAP_SIZE_PX[1] / height)
         well = panel[MAP_TOP_PX : MAP_TOP_PX + round(height * scale), left : left + round(width * scale)]
         well[:] = WELL
-        missing = content.missing_thirds[camera]
+        missing, reachable = content.missing_thirds[camera], content.reachable_thirds[camera]
         for row, column in np.argwhere(~missing):
             _third(well, row, column)[:] = COVERED
+        for row, column in np.argwhere(missing & ~reachable):
+            _hatch(_third(well, row, column))
         for cut in (1, 2):
             x, y = cut * well.shape[1] // 3, cut * well.shape[0] // 3
             cv2.line(well, (x, 0), (x, well.shape[0]), PANEL, 2)
@@ -167,7 +172,7 @@ class GuidePanel:
         if content.task is not None and content.task.place is not None and content.task.place[0] == camera:
             _frame(_third(well, *content.task.place[1:]), ink.WARNING, 2)
         ink.write(panel, title, left, 26, TITLE_PX, ink.FAINT_TEXT)
-        done = f"{int((~missing).sum())} of 9 parts"
+        done = f"{int((~missing).sum())} of {int((~missing | reachable).sum())} parts"
         ink.write(panel, done, left, MAP_TOP_PX + well.shape[0] + 22, SMALL_PX, ink.FAINT_TEXT)
         return left + well.shape[1]
 
@@ -344,6 +349,13 @@ def _fitting(box: np.ndarray, aspect: float) -> np.ndarray:
 def _third(part: np.ndarray, row: int, column: int) -> np.ndarray:
     height, width = part.shape[:2]
     return part[row * height // 3 : (row + 1) * height // 3, column * width // 3 : (column + 1) * width // 3]
+
+
+def _hatch(part: np.ndarray) -> None:
+    """A place that the other camera cannot see."""
+    height, width = part.shape[:2]
+    for start in range(-height, width, 10):
+        cv2.line(part, (start, height), (start + height, 0), LINES, 1, cv2.LINE_AA)
 
 
 def _tint(part: np.ndarray, colour: Sequence[int], opacity: float) -> None:

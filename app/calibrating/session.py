@@ -14,7 +14,16 @@ from ...calibration.lens import LensName
 from ...calibration.pictures import PicturePair
 from ...calibration.solve import MIN_PAIRS
 from ..capture import CameraState, CapturedPair, StereoCapture
-from .guide import Attitude, Guide, Task, attitude_of, missing_tasks
+from .guide import (
+    Attitude,
+    Guide,
+    Task,
+    attitude_of,
+    missing_tasks,
+    reachable_thirds,
+    thirds_of,
+    would_do,
+)
 from .panel import GuideFrame, GuidePanel, Mood
 from .search import PairSearch, SearchedPair
 from .selection import Outcome, PairSelection, PictureFolder
@@ -30,11 +39,12 @@ FLASH_S = 1.2
 CORNERS_AGE_S = 0.5
 # A good verdict may lack so many of the newest pairs: they come faster than verdicts.
 VERDICT_BEHIND = 2
+HOLD_IT = "Just right: hold it still"
 
 _SAYINGS: dict[Outcome, tuple[str, Mood]] = {
     "kept": ("kept", "good"),
     "no board": ("no board", "plain"),
-    "moving": ("hold still", "plain"),
+    "moving": ("moving", "plain"),
     "blurred": ("blurred: more light, or stiller", "warning"),
     "seen before": ("kept already: move on", "plain"),
     "out of step": ("cameras out of step: hold still", "warning"),
@@ -111,6 +121,7 @@ class CalibrationSession:
         self._outcome: Outcome = "no board"
         self._attitudes: tuple[Attitude, ...] = ()
         self._current: Attitude | None = None
+        self._reachable = np.ones((3, 3), dtype=bool), np.ones((3, 3), dtype=bool)
         self._tasks: list[Task] = []
         self._task: Task | None = None
         self._kept_s = -np.inf
@@ -158,9 +169,14 @@ class CalibrationSession:
             self._pair_kept()
         now_s = time.monotonic()
         elapsed_s, self._guided_s = now_s - self._guided_s, now_s
-        self._tasks = missing_tasks(self._attitudes, self._selection.missing_thirds())
+        self._tasks = missing_tasks(self._attitudes, self._missing_thirds())
         in_view = left_px is not None and right_px is not None
         self._task = self._guide.next_task(self._tasks, elapsed_s, in_view)
+
+    def _missing_thirds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Thirds of both pictures without a corner that can have one."""
+        left, right = self._selection.missing_thirds()
+        return left & self._reachable[0], right & self._reachable[1]
 
     def _pair_kept(self) -> None:
         self._kept_s = time.monotonic()
@@ -174,14 +190,15 @@ class CalibrationSession:
 
     def _attitude(self, corners_px: np.ndarray) -> Attitude | None:
         finding = self._verdict.latest
-        return attitude_of(
-            corners_px, self._board, self._sizes_px[0], None if finding is None else finding.left_focal_px
-        )
+        focal_px = None if finding is None or finding.rig is None else float(finding.rig.left.matrix[0, 0])
+        return attitude_of(corners_px, self._board, self._sizes_px[0], focal_px)
 
     def _hear_verdict(self) -> None:
         finding = self._verdict.latest
         assert finding is not None
         self._describe_kept()  # the focal length is known better now
+        if finding.rig is not None and finding.board_distance_m is not None:
+            self._reachable = reachable_thirds(finding.rig, finding.board_distance_m)
         text = f"verdict on {len(finding.numbers)} pairs: {finding.judgement.verdict}"
         if finding.baseline_m is not None and finding.baseline_sd_m is not None:
             text += f", baseline {finding.baseline_m * 1e3:.2f} +- {finding.baseline_sd_m * 1e3:.2g} mm"
@@ -260,6 +277,7 @@ class CalibrationSession:
             attitudes=self._attitudes,
             current=self._current if fresh is not None else None,
             missing_thirds=self._selection.missing_thirds(),
+            reachable_thirds=self._reachable,
             task=self._task,
             instruction=self._instruction(fresh),
             state=state,
@@ -273,6 +291,14 @@ class CalibrationSession:
             help=self._help,
             warnings=tuple(f"{which}: {state}" for which, state in self._troubles.items()),
         )
+
+    def _is_there(self, task: Task, fresh: SearchedPair) -> bool:
+        """Whether the board is where the task wants it, and not kept there yet."""
+        if fresh.seen.left_px is None or fresh.seen.right_px is None or self._outcome == "seen before":
+            return False
+        views = (fresh.seen.left_px, fresh.seen.right_px)
+        thirds = [thirds_of(corners, size) for corners, size in zip(views, self._sizes_px, strict=True)]
+        return would_do(task, self._attitudes, self._current, thirds)
 
     def _instruction(self, fresh: SearchedPair | None) -> str:
         if self._troubles:
@@ -291,7 +317,7 @@ class CalibrationSession:
         if not self._selection.kept:
             return "Hold the board still for a moment"
         if self._task is not None:
-            return self._task.words
+            return HOLD_IT if fresh is not None and self._is_there(self._task, fresh) else self._task.words
         return "Hold the board still at a few more places and angles"
 
 

@@ -17,6 +17,7 @@ from ...calibration.errors import UserError
 from ...calibration.from_pictures import assess
 from ...calibration.judge import Judgement, refused
 from ...calibration.lens import LensName
+from ...calibration.rig import StereoRig
 from ...calibration.solve import MIN_PAIRS, PairCorners
 from .selection import KeptPair
 
@@ -25,14 +26,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A calibration of the pairs with these numbers; None what could not be solved. Lengths in metres, errors in px."""
+    """A calibration of the pairs with these numbers; None what could not be solved.
+
+    rms_px: of the corners; board_distance_m: nearest and farthest board.
+    """
 
     numbers: tuple[int, ...]
     judgement: Judgement
     baseline_m: float | None = None
     baseline_sd_m: float | None = None
     rms_px: float | None = None
-    left_focal_px: float | None = None
+    rig: StereoRig | None = None
+    board_distance_m: tuple[float, float] | None = None
 
 
 class RunningVerdict:
@@ -107,5 +112,6 @@ class RunningVerdict:
             measures.baseline_m,
             measures.uncertainty.baseline_m,
             measures.stereo_rms_px,
-            float(rig.left.matrix[0, 0]),
+            rig,
+            measures.board_distance_m,
         )
