@@ -110,7 +110,7 @@ def test_mirrored_picture_gives_the_mirrored_pose(shared_data: Path, blazepose_w
 
 def test_missing_runtime_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(UserError, match=r"pip install 'binopose\[blazepose\]'"):
+    with pytest.raises(UserError, match="pip install ai-edge-litert"):
         LiteRtNetwork(tmp_path / "any.tflite")
 
 
