@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from ...calibration.board_print import PAPERS, largest_square_mm, lay_out, to_pdf, to_svg
@@ -22,7 +23,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--kind", choices=("checkerboard", "charuco"), default="checkerboard", help="default: checkerboard"
     )
     parser.add_argument("--board", default="9x6", metavar="CxR", help="inner corners, columns x rows (default: 9x6)")
-    parser.add_argument("--square-mm", type=float, default=25.0, metavar="MM", help="side of a square (default: 25)")
+    parser.add_argument(
+        "--square-mm",
+        type=float,
+        metavar="MM",
+        help="side of a square (default: the largest that fits the paper, or A4)",
+    )
     parser.add_argument(
         "--paper",
         choices=(*PAPERS, "auto", "fit"),
@@ -36,7 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
     columns, rows = parse_size(args.board)
-    board = Board(columns, rows, args.square_mm / 1e3, args.kind)
+    board = Board(columns, rows, (args.square_mm or 25.0) / 1e3, args.kind)
+    if args.square_mm is None:
+        largest_mm = largest_square_mm(board, args.paper if args.paper in PAPERS else "a4")
+        board = replace(board, square_m=max(largest_mm, 1) / 1e3)
     output: Path = args.output
     if output.suffix.lower() not in (".pdf", ".svg"):
         raise BoardError(f"{output}: expected a file name ending in .pdf or .svg")
@@ -49,10 +58,8 @@ def run(args: argparse.Namespace) -> int:
     if board.is_ambiguous:
         print_warning(
             f"a {columns}x{rows} board looks the same turned by half a turn (the counts are both even or both odd): "
-            "the two "
-            "cameras may number its corners in opposite order. Calibration puts that right as long as the pairs "
-            "agree, but "
-            "9x6 or another board with one even and one odd count leaves no doubt"
+            "the two cameras may number its corners in opposite order. Calibration puts that right as long as the "
+            "pairs agree, but 9x6 or another board with one even and one odd count leaves no doubt"
         )
     print_line(f"{output}: {board.describe()}, page {page.size_mm[0]:.0f} x {page.size_mm[1]:.0f} mm")
     if args.paper == "auto" and min(page.size_mm) > PAPERS["a4"][0]:
