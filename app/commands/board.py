@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
     columns, rows = parse_size(args.board)
-    board = Board(columns, rows, (args.square_mm or 25.0) / 1e3, args.kind)
+    board = Board(columns, rows, (25.0 if args.square_mm is None else args.square_mm) / 1e3, args.kind)
     if args.square_mm is None:
         largest_mm = largest_square_mm(board, args.paper if args.paper in PAPERS else "a4")
         board = replace(board, square_m=max(largest_mm, 1) / 1e3)
