@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -37,6 +37,7 @@ DIAL_DEG = 50.0
 Mood = Literal["plain", "good", "warning"]
 MOODS: dict[Mood, ink.Colour] = {"plain": ink.TEXT, "good": GOOD, "warning": ink.WARNING}
 VERDICTS: dict[str, ink.Colour] = {"good": GOOD, "usable": ink.WARNING, "refused": BAD}
+KEYS = "space keep   u undo   q finish   h help"
 HELP = (
     ("space", "keep this pair now, still and new or not"),
     ("u", "undo: drop the pair kept last and its pictures"),
@@ -57,7 +58,7 @@ class GuideFrame:
     when nothing is missing; state: a few words on the newest pair; flash: a pair was kept a moment ago;
     reachable_thirds: where the other
     camera can see the board too; finding: the newest verdict, working: another is on its way; facts: for the line at
-    the bottom.
+    the bottom; lost: what is the matter with the left and the right camera, "" for nothing.
     """
 
     images: tuple[np.ndarray, np.ndarray]
@@ -78,7 +79,7 @@ class GuideFrame:
     facts: tuple[str, ...] = ()
     keys: bool = True
     help: bool = False
-    warnings: tuple[str, ...] = field(default=())
+    lost: tuple[str, str] = ("", "")
 
 
 class GuidePanel:
@@ -91,6 +92,9 @@ class GuidePanel:
         self._view_height = 2 * round(min(max(tallest, VIEW_HEIGHT_PX[0]), VIEW_HEIGHT_PX[1]) / 2)
         self._panel_top = BANNER_PX + self._view_height + GAP_PX
         self._height = self._panel_top + PANEL_PX + GAP_PX + STRIP_PX
+        self._background = np.full((self._height, WIDTH_PX, 3), BACKGROUND, np.uint8)
+        self._background[BANNER_PX : BANNER_PX + self._view_height] = 0
+        self._background[self._panel_top : self._panel_top + PANEL_PX] = PANEL
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -99,16 +103,14 @@ class GuidePanel:
 
     def compose(self, content: GuideFrame) -> np.ndarray:
         """Draw one picture, (H, W, 3) uint8 BGR."""
-        canvas = np.full((self._height, WIDTH_PX, 3), BACKGROUND, np.uint8)
+        canvas = self._background.copy()
         _draw_banner(canvas[:BANNER_PX], content)
         for camera, name in enumerate(("left", "right")):
             left = camera * (VIEW_WIDTH_PX + GAP_PX)
             box = canvas[BANNER_PX : BANNER_PX + self._view_height, left : left + VIEW_WIDTH_PX]
-            box[:] = 0
             self._draw_view(box, content, camera)
             ink.tag(box, f"{name} camera", 10, 10, TEXT_PX)
         panel = canvas[self._panel_top : self._panel_top + PANEL_PX]
-        panel[:] = PANEL
         self._draw_panel(panel, content)
         _draw_strip(canvas[-STRIP_PX:], content)
         if content.help:
@@ -121,6 +123,11 @@ class GuidePanel:
         # Nearest by area at half size, linear else: cheap, and moving pictures hide the difference.
         kind = cv2.INTER_AREA if image.shape[1] == 2 * part.shape[1] else cv2.INTER_LINEAR
         cv2.resize(image, (part.shape[1], part.shape[0]), dst=part, interpolation=kind)
+        if content.lost[camera]:
+            cv2.convertScaleAbs(part, dst=part, alpha=0.3)
+            left = (part.shape[1] - ink.text_width_px(content.lost[camera], TITLE_PX, 600)) / 2
+            ink.write(part, content.lost[camera], left, part.shape[0] / 2, TITLE_PX, ink.WARNING, 600)
+            return
         if content.task is not None and content.task.place is not None and content.task.place[0] == camera:
             _, row, column = content.task.place
             _tint(_third(part, row, column), ink.WARNING, 0.22)
@@ -251,7 +258,7 @@ def _draw_distance(panel: np.ndarray, left: int, content: GuideFrame) -> int:
         cv2.line(bar, (0, y), (25, y), ink.TEXT, 3)
     ink.write(panel, "far", left + 34, top + 12, SMALL_PX, ink.FAINT_TEXT)
     ink.write(panel, "near", left + 34, top + height - 2, SMALL_PX, ink.FAINT_TEXT)
-    ink.write(panel, f"{ratio:.1f} : 1", left, top + height + 20, SMALL_PX, ink.FAINT_TEXT)
+    ink.write(panel, f"{ratio:.2f} : 1", left, top + height + 20, SMALL_PX, ink.FAINT_TEXT)
     return left + width
 
 
@@ -294,23 +301,18 @@ def _draw_verdict(panel: np.ndarray, content: GuideFrame) -> None:
 
 
 def _draw_strip(strip: np.ndarray, content: GuideFrame) -> None:
-    """The name, facts and keys; warnings push out the keys."""
+    """The name, facts and keys."""
     baseline = STRIP_PX * 0.5 + TEXT_PX * 0.36
     left = ink.write(strip, "binopose calibrate", 12, baseline, TEXT_PX, ink.TEXT, 700) + 20
     for fact in content.facts:
         left = ink.write(strip, fact, left, baseline, TEXT_PX, ink.FAINT_TEXT) + 20
-    if content.warnings:
-        text, colour, weight = " - ".join(content.warnings), ink.WARNING, 600
-    else:
-        text, colour, weight = "space keep   u undo   q finish   h help" if content.keys else "", ink.FAINT_TEXT, 400
-    room = WIDTH_PX - 14 - left
-    if ink.text_width_px(text, TEXT_PX, weight) > room:
-        text = _wrapped(text, room - ink.text_width_px(" ...", TEXT_PX, weight), TEXT_PX, weight)[0] + " ..."
-    ink.write(strip, text, WIDTH_PX - 14 - ink.text_width_px(text, TEXT_PX, weight), baseline, TEXT_PX, colour, weight)
+    if content.keys:
+        left = WIDTH_PX - 14 - ink.text_width_px(KEYS, TEXT_PX)
+        ink.write(strip, KEYS, left, baseline, TEXT_PX, ink.FAINT_TEXT)
 
 
 def _draw_help(views: np.ndarray) -> None:
-    width, height = 760, 236
+    width, height = 776, 216
     top, left = (views.shape[0] - height) // 2, (views.shape[1] - width) // 2
     box = views[top : top + height, left : left + width]
     box[:] = PANEL
@@ -326,12 +328,12 @@ def _draw_help(views: np.ndarray) -> None:
         row += 28
 
 
-def _wrapped(text: str, width_px: int, size_px: int, weight: int = 400) -> list[str]:
+def _wrapped(text: str, width_px: int, size_px: int) -> list[str]:
     """Words in lines no wider than that; at least one line."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and ink.text_width_px(longer, size_px, weight) > width_px:
+        if lines[-1] and ink.text_width_px(longer, size_px) > width_px:
             lines.append(word)
         else:
             lines[-1] = longer

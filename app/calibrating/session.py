@@ -39,6 +39,7 @@ FLASH_S = 1.2
 CORNERS_AGE_S = 0.5
 # A good verdict may lack so many of the newest pairs: they come faster than verdicts.
 VERDICT_BEHIND = 2
+ONLY_CAMERA = "camera"
 HOLD_IT = "Just right: hold it still"
 
 _SAYINGS: dict[Outcome, tuple[str, Mood]] = {
@@ -137,6 +138,8 @@ class CalibrationSession:
                     self._step()
         except KeyboardInterrupt:
             self._say("finishing with the pairs so far")
+        if self._preview is not None:
+            self._preview.write(self._panel.compose(self._frame()))
         return tuple(pair.files for pair in self._selection.kept)
 
     def _step(self) -> None:
@@ -224,7 +227,7 @@ class CalibrationSession:
         for name, camera in (("left", status.left), ("right", status.right)):
             if camera is None or camera.state in (CameraState.RUNNING, CameraState.ENDED):
                 continue
-            which = f"{name} camera" if status.right is not None else "camera"
+            which = f"{name} camera" if status.right is not None else ONLY_CAMERA
             troubles[which] = _STATES[camera.state]
             if self._troubles.get(which) != troubles[which]:
                 self._say(f"{which}: {camera.reason}")
@@ -250,8 +253,9 @@ class CalibrationSession:
             undone = self._selection.undo()
             self._describe_kept()
             self._say("nothing to undo" if undone is None else f"pair {len(self._selection.kept) + 1} dropped")
-        elif key == " " and self._found is not None:
-            if self._selection.keep_anyway(self._found):
+        elif key == " ":
+            fresh = self._fresh()
+            if fresh is not None and self._selection.keep_anyway(fresh):
                 self._pair_kept()
             else:
                 self._say("not kept: the board is not in both pictures")
@@ -260,7 +264,7 @@ class CalibrationSession:
         """All that the newest picture shows."""
         now_s = time.monotonic()
         flash = now_s - self._kept_s < FLASH_S
-        fresh = self._found if self._found is not None and now_s - self._found.finished_s < CORNERS_AGE_S else None
+        fresh = self._fresh()
         state, mood = _SAYINGS[self._outcome] if fresh is not None else ("searching", "plain")
         if flash:
             state, mood = f"pair {len(self._selection.kept)} kept", "good"
@@ -289,8 +293,18 @@ class CalibrationSession:
             facts=tuple(facts),
             keys=self._window is not None,
             help=self._help,
-            warnings=tuple(f"{which}: {state}" for which, state in self._troubles.items()),
+            lost=self._lost(),
         )
+
+    def _fresh(self) -> SearchedPair | None:
+        """What was found last, if it still tells what the pictures show."""
+        found = self._found
+        return found if found is not None and time.monotonic() - found.finished_s < CORNERS_AGE_S else None
+
+    def _lost(self) -> tuple[str, str]:
+        """What is the matter with the left and the right view, "" for nothing."""
+        both = self._troubles.get(ONLY_CAMERA, "")
+        return self._troubles.get("left camera", both), self._troubles.get("right camera", both)
 
     def _is_there(self, task: Task, fresh: SearchedPair) -> bool:
         """Whether the board is where the task wants it, and not kept there yet."""

@@ -57,7 +57,7 @@ class RunningVerdict:
         self._lens: LensName | None = lens
         self._views: dict[Path, BoardView] = {}  # touched by the worker only
         self._pool = ThreadPoolExecutor(1, "verdict")
-        self._running: Future[Finding] | None = None
+        self._running: Future[Finding | None] | None = None
         self._asked: tuple[int, ...] = ()
         self.latest: Finding | None = None
 
@@ -70,7 +70,9 @@ class RunningVerdict:
         """Take over what is finished and begin anew if pairs have changed; True when `latest` is a new one."""
         news = False
         if self._running is not None and self._running.done():
-            self.latest, self._running, news = self._running.result(), None, True
+            finding, self._running = self._running.result(), None
+            if finding is not None:
+                self.latest, news = finding, True
         numbers = tuple(pair.number for pair in kept)
         if self._running is None and len(numbers) >= MIN_PAIRS and numbers != self._asked:
             self._asked = numbers
@@ -87,11 +89,14 @@ class RunningVerdict:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(self, kept: tuple[KeptPair, ...]) -> Finding:
+    def _work(self, kept: tuple[KeptPair, ...]) -> Finding | None:
         numbers = tuple(pair.number for pair in kept)
         new = [path for pair in kept for path in (pair.files.left, pair.files.right) if path not in self._views]
         # One at a time: the pictures shown meanwhile need the other cores.
-        self._views |= dict(zip(new, find_in_files(new, self._board, workers=1), strict=True))
+        try:
+            self._views |= dict(zip(new, find_in_files(new, self._board, workers=1), strict=True))
+        except FileNotFoundError:
+            return None  # dropped by the user meanwhile; the pairs left come next
         nothing = np.full((self._board.corners, 2), np.nan)
         stacks = []
         for files in ([pair.files.left for pair in kept], [pair.files.right for pair in kept]):

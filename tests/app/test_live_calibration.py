@@ -367,7 +367,9 @@ def test_the_preview_shows_place_asked_for_and_boards_in_both_maps(size_px: tupl
     assert not (changed[0] & changed[1]).any()
     for part in (slice(None, 380), slice(-260, None)):  # the views, and the maps below
         assert np.nonzero(changed[0][part])[1].max() < np.nonzero(changed[1][part])[1].min()
-    assert (picture(instruction="x " * 400, warnings=("y " * 400,)) != plain).any()
+    _, columns = np.nonzero((picture(lost=("", "lost")) != plain).any(axis=2))
+    assert columns.min() > panel.size_px[0] / 2
+    assert (picture(instruction="x " * 400) != plain).any()  # too long for any line
 
 
 def test_no_display_is_an_error_and_no_abort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
