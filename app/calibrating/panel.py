@@ -31,7 +31,7 @@ VIEW_WIDTH_PX = 640
 VIEW_HEIGHT_PX = (320, 480)
 BANNER_PX, PANEL_PX, STRIP_PX = 60, 228, 36
 TITLE_PX, TEXT_PX, SMALL_PX, BANNER_TEXT_PX = 16, 16, 14, 26
-MAP_TOP_PX, MAP_SIZE_PX = 40, (228, 150)
+MAP_TOP_PX, MAP_SIZE_PX, NARROWEST_MAP_PX = 40, (228, 150), 110
 DIAL_DEG = 50.0
 
 Mood = Literal["plain", "good", "warning"]
@@ -181,7 +181,7 @@ class GuidePanel:
         ink.write(panel, title, left, 26, TITLE_PX, ink.FAINT_TEXT)
         done = f"{int((~missing).sum())} of {int((~missing | reachable).sum())} parts"
         ink.write(panel, done, left, MAP_TOP_PX + well.shape[0] + 22, SMALL_PX, ink.FAINT_TEXT)
-        return left + well.shape[1]
+        return left + max(well.shape[1], NARROWEST_MAP_PX)
 
 
 def _draw_banner(banner: np.ndarray, content: GuideFrame) -> None:
@@ -277,7 +277,7 @@ def _draw_verdict(panel: np.ndarray, content: GuideFrame) -> None:
     verdict = finding.judgement.verdict
     colour = VERDICTS[verdict]
     chip = panel[60:86]
-    label = {"good": "good", "usable": "usable", "refused": "not enough yet"}[verdict]
+    label = {"good": "good", "usable": "usable", "refused": "not usable yet"}[verdict]
     width = ink.text_width_px(label, TEXT_PX, 600) + 24
     chip[:, :width] = WELL
     chip[:, :4] = colour

@@ -27,7 +27,7 @@ from .guide import (
 from .panel import GuideFrame, GuidePanel, Mood
 from .search import PairSearch, SearchedPair
 from .selection import Outcome, PairSelection, PictureFolder
-from .verdict import RunningVerdict
+from .verdict import Finding, RunningVerdict
 from .window import PreviewFile, Window
 
 # Between two pictures of the window: more would only take time from the search.
@@ -158,8 +158,10 @@ class CalibrationSession:
         if now_s - self._shown_s >= SHOW_INTERVAL_S and (self._window or (self._preview and self._preview.due)):
             self._shown_s = now_s
             self._show()
-        if self._capture.over or self._is_complete():
-            self._finished = True
+        finding, kept = self._verdict.latest, len(self._selection.kept)
+        if reason := reason_to_end(kept, self._options.pairs_wanted, finding, bool(self._guide.pending(self._tasks))):
+            self._say(reason)
+        self._finished |= self._capture.over or bool(reason)
 
     def _take(self, found: SearchedPair) -> None:
         """Judge what was found and ask for the next thing."""
@@ -206,19 +208,6 @@ class CalibrationSession:
         if finding.baseline_m is not None and finding.baseline_sd_m is not None:
             text += f", baseline {finding.baseline_m * 1e3:.2f} +- {finding.baseline_sd_m * 1e3:.2g} mm"
         self._say(text)
-
-    def _is_complete(self) -> bool:
-        """Whether there is nothing left to do."""
-        kept, finding = self._selection.kept, self._verdict.latest
-        if len(kept) >= self._options.pairs_wanted:
-            self._say(f"{len(kept)} pairs, as many as wanted")
-            return True
-        if finding is None or finding.judgement.verdict != "good" or self._guide.pending(self._tasks):
-            return False
-        if len(kept) - len(finding.numbers) > VERDICT_BEHIND:
-            return False
-        self._say("the verdict is good and nothing is missing")
-        return True
 
     def _watch_cameras(self) -> None:
         """Say when a camera is lost or back."""
@@ -333,6 +322,17 @@ class CalibrationSession:
         if self._task is not None:
             return HOLD_IT if fresh is not None and self._is_there(self._task, fresh) else self._task.words
         return "Hold the board still at a few more places and angles"
+
+
+def reason_to_end(kept: int, wanted: int, finding: Finding | None, something_missing: bool) -> str:
+    """Why the session is complete, in words; "" while it is not. kept, wanted: numbers of pairs."""
+    if kept >= wanted:
+        return f"{kept} pairs, as many as wanted"
+    if finding is None or finding.judgement.verdict != "good" or something_missing:
+        return ""
+    if kept - len(finding.numbers) > VERDICT_BEHIND:
+        return ""
+    return "the verdict is good and nothing is missing"
 
 
 def _first_pair(capture: StereoCapture) -> CapturedPair:

@@ -15,11 +15,14 @@ from binopose.app.calibrating.guide import Guide, attitude_of, missing_tasks, re
 from binopose.app.calibrating.panel import GuideFrame, GuidePanel
 from binopose.app.calibrating.search import SearchedPair
 from binopose.app.calibrating.selection import PairSelection
+from binopose.app.calibrating.session import reason_to_end
+from binopose.app.calibrating.verdict import Finding
 from binopose.app.calibrating.window import WindowError, check_display
 from binopose.app.capture import CapturedPair, open_stereo
 from binopose.app.commands import calibrate
 from binopose.app.frames import FramePair
 from binopose.calibration.boards import Board
+from binopose.calibration.judge import Judgement, Reason
 from binopose.calibration.pictures import PicturesError
 from binopose.calibration.rig import RigidTransform, StereoRig
 from binopose.calibration.rig_file import load_rig
@@ -105,7 +108,7 @@ def test_a_session_takes_resting_boards_and_ends_in_the_right_rig(
     watcher.start()
     try:
         sources = [str(tmp_path / f"{side}.avi") for side in ("left", "right")]
-        assert run(*sources, *options(tmp_path, "--preview", str(preview))) == 0
+        assert run(*sources, *options(tmp_path, "--preview", str(preview), "--pairs", "10")) == 0
     finally:
         ended.set()
         watcher.join()
@@ -124,9 +127,9 @@ def test_a_session_takes_resting_boards_and_ends_in_the_right_rig(
         # JPEG and noise; a board a fiftieth of the picture further on is off by more.
         assert max(off[moments[-1]]) < 4.0
     assert len(set(moments)) == len(moments)  # each rest once
-    assert len(moments) >= 10
+    assert len(moments) == 10
     said = capsys.readouterr().out
-    assert f"pair {len(kept)} kept" in said
+    assert "10 pairs, as many as wanted" in said
     assert "verdict on" in said
     assert len(previews) > 5
     assert set(previews) == {previews[0]}
@@ -139,13 +142,21 @@ def read_grey(path: Path) -> np.ndarray:
     return image
 
 
-def test_too_few_pairs_are_said_and_their_pictures_kept(tmp_path: Path) -> None:
+def test_too_few_pairs_of_a_side_by_side_camera_are_said_and_their_pictures_kept(tmp_path: Path) -> None:
     rig = make_rig(0.15, 4, "pinhole", SIZE)
-    film(tmp_path, rig, simulate(rig, BOARD, 2, 0.0, seed=11).poses)
-    sources = [str(tmp_path / f"{side}.avi") for side in ("left", "right")]
+    rest = film(tmp_path, rig, simulate(rig, BOARD, 2, 0.0, seed=11).poses)
+    both = str(tmp_path / "both.avi")
+    writer = cv2.VideoWriter(both, cv2.VideoWriter.fourcc(*"MJPG"), RATE_HZ, (2 * SIZE[0], SIZE[1]))
+    readers = [cv2.VideoCapture(str(tmp_path / f"{side}.avi")) for side in ("left", "right")]
+    while all((views := [reader.read() for reader in readers])[k][0] for k in (0, 1)):
+        writer.write(np.hstack([image for _, image in views]))
+    writer.release()
     with pytest.raises(TooFewPairsError, match=r"2 pairs were taken, at least 6.*kept in .*report.pictures"):
-        run(*sources, *options(tmp_path))
-    assert len(list((tmp_path / "report" / "pictures").glob("*.png"))) == 4
+        run(both, "--side-by-side", *options(tmp_path))
+    pictures = tmp_path / "report" / "pictures"
+    assert len(list(pictures.iterdir())) == 4
+    for side, still in zip(("left", "right"), rest[0], strict=True):
+        assert cv2.absdiff(read_grey(pictures / f"{side}_001.png"), still).mean() < 4.0
     assert not (tmp_path / "rig.toml").exists()
 
 
@@ -271,6 +282,16 @@ def test_what_cannot_be_done_is_put_off_and_asked_for_again_at_last() -> None:
     assert guide.next_task(tasks, 100.0, True) == tasks[0]
     assert guide.pending(tasks) == []
     assert guide.next_task([], 0.1, True) is None
+
+
+def test_a_session_ends_when_the_verdict_is_good_and_nothing_is_missing() -> None:
+    numbers = tuple(range(1, 13))
+    good, usable = (Finding(numbers, Judgement((Reason(verdict, ""),))) for verdict in ("good", "usable"))
+    assert "nothing is missing" in reason_to_end(12, 40, good, False)
+    assert "nothing is missing" in reason_to_end(14, 40, good, False)
+    for kept, finding, missing in ((12, good, True), (12, usable, False), (12, None, False), (15, good, False)):
+        assert reason_to_end(kept, 40, finding, missing) == ""
+    assert "as many as wanted" in reason_to_end(15, 15, None, True)
 
 
 # Which pairs are kept.
