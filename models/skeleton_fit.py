@@ -41,6 +41,7 @@ GAUSS_NEWTON_STEPS = 6
 # mid-shoulder, forward across it (length of the trunk), head from mid-shoulder to nose. Least squares over the free
 # motion data (H36M-like joints, every 20th frame); last the remaining standard deviation per axis in metres.
 INFERRED_JOINTS = {
+    "Nose": ("shoulders", 0.233, 0.158, 0.0, 0.030),
     "Thorax": ("hips", 0.545, -0.057, 0.0, 0.016),
     "Neck": ("shoulders", 0.005, -0.020, 0.288, 0.013),
     "HeadTop": ("nose", 0.148, -0.105, 0.189, 0.023),
@@ -126,25 +127,35 @@ class SkeletonFit:
         hips_m, shoulders_m = points_m[self._hips].mean(axis=0), points_m[self._shoulders].mean(axis=0)
         if not observed[self._pelvis]:
             points_m[self._pelvis] = hips_m
-        trunk_m, head_m = shoulders_m - hips_m, points_m[self._nose] - shoulders_m
+        trunk_m = shoulders_m - hips_m
         left_m = (points_m[self._shoulders[1]] - points_m[self._shoulders[0]]) + (
             points_m[self._hips[1]] - points_m[self._hips[0]]
         )
         forward_m = np.cross(left_m, trunk_m)
         forward_m *= np.linalg.norm(trunk_m) / max(float(np.linalg.norm(forward_m)), 1e-9)
-        bases = {"hips": hips_m, "shoulders": shoulders_m, "nose": points_m[self._nose]}
         for joint, (base, trunk, forward, head, joint_sigma_m) in INFERRED_JOINTS.items():
             position = self._skeleton.index(joint)
             if not observed[position]:
-                # A head seen from behind has no nose; without the head term the neck is still near the shoulders.
-                head_part_m = head * head_m if head else 0.0
-                points_m[position] = bases[base] + trunk * trunk_m + forward * forward_m + head_part_m
+                base_m = {"hips": hips_m, "shoulders": shoulders_m, "nose": points_m[self._nose]}[base]
+                # The nose comes first in the table, so it is known or inferred by now; where it does not count its
+                # absence must not either.
+                head_part_m = head * (points_m[self._nose] - shoulders_m) if head else 0.0
+                points_m[position] = base_m + trunk * trunk_m + forward * forward_m + head_part_m
                 sigma_m[position] = np.hypot(joint_sigma_m, sigma_m[self._shoulders].max(axis=0))
         if self._last_m is not None:
-            for child, parent in self._skeleton.bone_indices.tolist():
-                if np.isnan(points_m[child]).any():
-                    points_m[child] = points_m[parent] + self._last_m[child] - self._last_m[parent]
+            self._carry_over(points_m, self._last_m)
         sigma_m[~observed] = np.nan_to_num(sigma_m[~observed], nan=SIGMA_GUESSED_M)
+
+    def _carry_over(self, points_m: np.ndarray, last_m: np.ndarray) -> None:
+        """Place what is still missing: as it stood to its parent in the last frame, else moved with the rest."""
+        for child, parent in self._skeleton.bone_indices.tolist():
+            if np.isnan(points_m[child]).any():
+                points_m[child] = points_m[parent] + last_m[child] - last_m[parent]
+        shift_m = points_m - last_m
+        known = ~np.isnan(shift_m[:, 0])
+        missing = np.isnan(points_m[:, 0])
+        if known.any() and missing.any():
+            points_m[missing] = last_m[missing] + np.median(shift_m[known], axis=0)
 
     def _fit(self, points_m: np.ndarray, sigma_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lengths_m = self._lengths.median[self._group]
