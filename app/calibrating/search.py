@@ -15,8 +15,9 @@ from ...calibration.corners import find_corners_quickly
 from ...calibration.view_choice import SeenPair, edge_width_px
 from ..capture import CapturedPair
 
-# Width of the pictures searched: corners are good to about 0.1 px of the full picture of 1280, and it is quick.
-SEARCH_WIDTH_PX = 640
+# Longest side of the pictures searched: checkerboard corners are good to about 0.1 px of the full picture of 1280, and
+# it is quick. The markers of a charuco board get lost when made so small, and take no longer to find in larger ones.
+SEARCH_PX = {"checkerboard": 640, "charuco": 1280}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class SearchedPair:
 
 def find_in_moving_picture(image: np.ndarray, board: Board) -> np.ndarray | None:
     """Corners (N, 2) in pixels of the picture, searched in a smaller one; NaN where hidden, None without board."""
-    scale = min(1.0, SEARCH_WIDTH_PX / max(image.shape[:2]))
+    scale = min(1.0, SEARCH_PX[board.kind] / max(image.shape[:2]))
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     if scale < 1.0:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -13,7 +13,7 @@ import pytest
 from binopose.app.calibrating import PictureFolder, PreviewFile, SessionOptions, TooFewPairsError, capture_guided
 from binopose.app.calibrating.guide import Guide, attitude_of, missing_tasks, reachable_thirds, thirds_of, would_do
 from binopose.app.calibrating.panel import GuideFrame, GuidePanel
-from binopose.app.calibrating.search import SearchedPair
+from binopose.app.calibrating.search import SearchedPair, find_in_moving_picture
 from binopose.app.calibrating.selection import PairSelection
 from binopose.app.calibrating.session import reason_to_end
 from binopose.app.calibrating.verdict import Finding
@@ -21,7 +21,7 @@ from binopose.app.calibrating.window import WindowError, check_display
 from binopose.app.capture import CapturedPair, open_stereo
 from binopose.app.commands import calibrate
 from binopose.app.frames import FramePair
-from binopose.calibration.boards import Board
+from binopose.calibration.boards import Board, BoardKind
 from binopose.calibration.judge import Judgement, Reason
 from binopose.calibration.pictures import PicturesError
 from binopose.calibration.rig import RigidTransform, StereoRig
@@ -292,6 +292,19 @@ def test_a_session_ends_when_the_verdict_is_good_and_nothing_is_missing() -> Non
     for kept, finding, missing in ((12, good, True), (12, usable, False), (12, None, False), (15, good, False)):
         assert reason_to_end(kept, 40, finding, missing) == ""
     assert "as many as wanted" in reason_to_end(15, 15, None, True)
+
+
+@pytest.mark.parametrize("kind", ["checkerboard", "charuco"])
+def test_boards_are_found_in_large_pictures_made_smaller(kind: BoardKind) -> None:
+    board = Board(7, 4, 0.03, kind)
+    rig = make_rig(0.15, 4, "pinhole", (1280, 720))
+    scene = simulate(rig, board, 1, 0.0, seed=4)
+    picture = cv2.cvtColor(BoardPainter(rig.left).paint(scene.poses[0], board), cv2.COLOR_GRAY2BGR)
+    found = find_in_moving_picture(picture, board)
+    assert found is not None
+    known = np.isfinite(found[:, 0])
+    assert known.sum() >= 24
+    assert np.median(np.linalg.norm(found - scene.corners.left_px[0], axis=1)[known]) < 0.4
 
 
 # Which pairs are kept.
