@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (demo, calibrate, board, rig, video, recover, models):
         command.add_parser(subparsers)
+    # Options of the command line are matched by their whole names, as those of a --config file are.
+    for subparser in subparsers.choices.values():
+        subparser.allow_abbrev = False
     return parser, dict(subparsers.choices)
 
 
@@ -58,6 +62,9 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # What the libraries below write about a file is said by the program in its own words.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     # A service that is stopped should leave valid files, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -77,6 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error("interrupted")
         return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough of it (`| head`); the interpreter must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print_error(f"{error.filename or 'system'}: {error.strerror or error}")
+        return 2
 
 
 if __name__ == "__main__":

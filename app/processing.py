@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,7 +22,15 @@ from ..models.pose import Pose3D
 from ..models.skeleton import BODY17
 from .console import progress
 from .frames import FramePair
-from .outputs.files import OUTPUT_FILES, OutputError, prepare_output_folder, write_json
+from .outputs.files import (
+    OUTPUT_FILES,
+    OutputError,
+    check_output_folder,
+    forget_replaced,
+    prepare_output_folder,
+    restore_replaced,
+    write_json,
+)
 from .outputs.record import PoseRecord, Recording
 from .outputs.video_writer import open_video_writer
 from .outputs.writers import OutputWriters
@@ -95,6 +105,31 @@ def level_from_left(rig: StereoRig) -> np.ndarray | None:
     return np.stack([np.cross(down, forward), down, forward])
 
 
+def check_run(rig: StereoRig, options: RunOptions) -> None:
+    """Whether a run can write what it is asked for; cheap, so that it can be asked before networks are loaded.
+
+    Raises UserError when the folder cannot be used or the rig has no world frame for `options.world`.
+    """
+    if options.world and rig.world_from_left is None:
+        raise UserError(
+            "--world: the rig file has no world_from_left; leave the option out to get poses in the left camera's frame"
+        )
+    check_output_folder(options.output, options.force)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let the block finish in spite of Ctrl-C; only the main thread of a program gets it in the first place."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 class _OverlayThread:
     """Draws and encodes beside the main loop; keeps at most WAITING_RESULTS pictures waiting."""
 
@@ -155,16 +190,14 @@ class _Run:
         self._quality = RunQuality(pipeline.rectifier)
         self._overlay: _OverlayThread | None = None
         rotation = pipeline.rectifier.rig.left_from_rectified
+        check_run(rig, options)
         self._translation_m: np.ndarray | float = 0.0
         self._left_from_rectified = self._output_from_rectified = rotation
         if options.world:
-            if rig.world_from_left is None:
-                raise UserError(
-                    "--world: the rig file has no world_from_left; leave the option out to get poses in the left "
-                    "camera's frame"
-                )
+            assert rig.world_from_left is not None, "check_run comes first"
             self._output_from_rectified = rig.world_from_left.rotation @ rotation
             self._translation_m = rig.world_from_left.translation_m
+        self._made_folder = not options.output.exists()
         prepare_output_folder(options.output, options.force)
 
     def execute(self) -> RunReport:
@@ -177,16 +210,21 @@ class _Run:
         started_s = time.perf_counter()
         interrupted = False
         try:
-            with OutputWriters(options.output, recording) as writers:
+            with contextlib.ExitStack() as stack, OutputWriters(options.output, recording) as writers:
                 try:
                     self._loop(writers)
                 except KeyboardInterrupt:
                     interrupted = True
                 finally:
+                    # A second Ctrl-C must not catch the files half finished.
+                    stack.enter_context(uninterrupted())
                     if self._overlay is not None:
                         self._quality.add_stage("draw", self._overlay.close())
         except ExchangedViews:
-            self._discard()
+            restore_replaced(options.output)
+            if self._made_folder:
+                with contextlib.suppress(OSError):
+                    options.output.rmdir()
             raise
         except OutputError as error:
             with contextlib.suppress(OutputError):
@@ -206,6 +244,8 @@ class _Run:
                 result = self._pipeline.process(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms)
                 record = self._record(result)
                 self._quality.observe(result, (time.perf_counter() - began_s) * 1e3)
+                if self._quality.views_decided:
+                    forget_replaced(self._options.output)
                 writers.write(record)
                 if self._options.overlay:
                     self._draw(result)
@@ -236,13 +276,6 @@ class _Run:
         pose = result.person.pose.moved(self._left_from_rectified) if result.person is not None else None
         self._quality.add_stage("draw", self._overlay.submit(result, pose, self._quality.status(result)))
 
-    def _discard(self) -> None:
-        """Remove what a run that should not have begun has left, so that it can simply be started again."""
-        for name in OUTPUT_FILES:
-            (self._options.output / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._options.output.rmdir()
-
     def _write_summary(self, report: RunReport, started_s: float, broken_off: str) -> None:
         elapsed_s = time.perf_counter() - started_s
         warnings = [*self._source.warnings, *self._quality.warnings()]
@@ -259,6 +292,7 @@ class _Run:
             "version": version("binopose"),
         }
         write_json(self._options.output / "summary.json", report.summary)
+        forget_replaced(self._options.output)
         report.files = [path for name in OUTPUT_FILES if (path := self._options.output / name).is_file()]
 
 

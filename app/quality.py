@@ -52,9 +52,15 @@ class ExchangeCheck:
             left_px, right_px = self._rectified(left, right, exchanged)
             points_m = triangulate(self._rectifier.rig, left_px, right_px)[sure]
             self._in_front[exchanged] += int(np.count_nonzero(np.isfinite(points_m).all(axis=1)))
-            self._rows_px[exchanged].append(float(np.nanmedian(np.abs(epipolar_residual_px(left_px, right_px)[sure]))))
+            rows_px = np.abs(epipolar_residual_px(left_px, right_px)[sure])
+            self._rows_px[exchanged].append(float(np.nanmedian(rows_px)) if np.isfinite(rows_px).any() else np.inf)
         if self._pairs == EXCHANGE_PAIRS:
             self._decide()
+
+    @property
+    def decided(self) -> bool:
+        """Whether enough pairs were seen."""
+        return self._pairs >= EXCHANGE_PAIRS
 
     def _rectified(self, left: Pose2D, right: Pose2D, exchanged: bool) -> tuple[np.ndarray, np.ndarray]:
         points_px = [self._rectifier.recorded_px(view, pose.points_px) for view, pose in enumerate((left, right))]
@@ -68,12 +74,14 @@ class ExchangeCheck:
         behind = given < 0.5 < turned and turned_px < 2 * given_px
         misfit = turned > 0.9 and turned_px < 0.25 * given_px
         if behind or misfit:
+            disparity = (
+                f"{1 - given:.0%} of the joints have negative disparity (lie behind the cameras), the other way round "
+                f"{1 - turned:.0%}; "
+            )
             raise ExchangedViews(
-                "left and right seem to be exchanged: as given, "
-                f"{1 - given:.0%} of the joints have negative disparity (lie behind the cameras) and the rows of "
-                f"the views differ by {given_px:.0f} px; the other way round it is {1 - turned:.0%} and "
-                f"{turned_px:.0f} px. "
-                "Name the views the other way round, or import the rig with its cameras in this order"
+                f"left and right seem to be exchanged: as given, {disparity if behind else ''}the rows of the views "
+                f"differ by {given_px:.0f} px, the other way round by {turned_px:.0f} px. Name the views the other way "
+                "round, or import the rig with its cameras in this order"
             )
 
 
@@ -95,6 +103,11 @@ class RunQuality:
         self._relative_epipolar = Distribution()
         self._epipolar_bias = RunningMedian(1, -300.0, 300.0, 0.5)
         self._sides = SideCheck()
+
+    @property
+    def views_decided(self) -> bool:
+        """Whether enough was seen to be sure that the views are not exchanged."""
+        return self._exchange.decided
 
     def add_stage(self, stage: str, durations_ms: list[float]) -> None:
         """Durations of a stage that runs beside the pipeline."""

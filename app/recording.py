@@ -55,6 +55,14 @@ class VideoFile:
         self._thread.start()
 
     def _decode(self) -> None:
+        try:
+            self._decode_all()
+        except cv2.error as error:
+            self.complaint = f"decoding stopped at frame {self.frames_read}: {error.err}"
+        finally:
+            self._put(None)  # whatever happens, nobody waits for a frame that never comes
+
+    def _decode_all(self) -> None:
         start_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
         last_s, image, began_s = -1.0, self._first, time.perf_counter()
         while not self._stop.is_set():
@@ -72,7 +80,6 @@ class VideoFile:
             read, image = self._capture.read()
             if not read or image is None:
                 break
-        self._put(None)
 
     def _put(self, item: tuple[np.ndarray, float, float] | None) -> None:
         while not self._stop.is_set():
@@ -128,9 +135,19 @@ class StereoRecording:
         rates = [file.frames_per_second for file in self._files]
         self.frames_per_second = min(rates)
         self._by_time = max(rates) / min(rates) > 1 + SAME_RATE
+        lengths = [file.frames_announced for file in self._files]
+        drift_frames = (max(rates) / min(rates) - 1) * max(lengths)
+        if not self._by_time and drift_frames > 0.5:
+            # 29.97 and 30: one clock written down in two ways if there are as many frames, else two clocks.
+            self._by_time = abs(lengths[0] - lengths[-1]) > 2
+            if not self._by_time:
+                self.warnings.append(
+                    f"the views state {rates[0]:.5g} and {rates[-1]:.5g} frames per second but have as many frames: "
+                    "paired by number"
+                )
         if self._by_time:
             self.warnings.append(
-                f"the views have {rates[0]:.3g} and {rates[1]:.3g} frames per second: paired by time stamp; "
+                f"the views have {rates[0]:.5g} and {rates[1]:.5g} frames per second: paired by time stamp; "
                 "without a common clock the views may be up to half a frame apart"
             )
         announced = [int(file.frames_announced * min(rates) / file.frames_per_second) for file in self._files]

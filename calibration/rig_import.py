@@ -41,7 +41,7 @@ def _qualisys(path: Path, size_px: tuple[int, int] | None) -> list[ImportedCamer
     """Qualisys Track Manager `.qca.txt` (XML): millimetres, intrinsics in 1/64 pixel, camera axes x right, y up."""
     try:
         root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise RigFileError(f"{path}: expected Qualisys XML, found something else: {error}") from None
 
     def number(element: ElementTree.Element, key: str) -> float:
@@ -104,7 +104,8 @@ def _rotation_matrix(values: np.ndarray) -> np.ndarray:
 def _camera_tables(path: Path, size_px: tuple[int, int] | None) -> list[ImportedCamera]:
     """TOML of aniposelib, Caliscope, FreeMoCap and Pose2Sim: one table per camera, at the top or under `cameras`."""
     found = read_toml(path)
-    nested = {key: value for value in found.values() if isinstance(value, dict) for key, value in value.items()}
+    groups = [group for group in found.values() if isinstance(group, dict)]
+    nested = {key: camera for group in groups for key, camera in group.items()}
     cameras = []
     for key, value in (found | nested).items():
         if not (isinstance(value, dict) and "matrix" in value and "translation" in value):

@@ -172,12 +172,13 @@ class SkeletonFit:
         refined_m = target_m
         jacobian = np.zeros((len(ends), *points_m.shape))  # of the segment lengths, (S, J, 3)
         flat = jacobian.reshape(len(ends), -1)
-        spread, system = flat, segment_variance
+        spread, system, used_variance = flat, segment_variance, variance
         for _ in range(GAUSS_NEWTON_STEPS):
             along_m = refined_m[ends[:, 0]] - refined_m[ends[:, 1]]
             direction = along_m / np.maximum(np.linalg.norm(along_m, axis=1, keepdims=True), 1e-9)
             jacobian[segments, ends[:, 0]] = direction
             jacobian[segments, ends[:, 1]] = -direction
+            used_variance = variance
             spread = flat * variance.reshape(-1)
             # Linearised at the current pose the length of segment s is flat[s] . p, so the minimum is the target plus
             # spread^T (J C J^T + S)^-1 (L - J t): the matrix inversion lemma, with one unknown per segment.
@@ -187,7 +188,7 @@ class SkeletonFit:
             moved = ((refined_m - target_m) ** 2 / np.maximum(prior_variance, 1e-12)).sum(axis=1, keepdims=True)
             variance = prior_variance * _student_weight(moved)
         gained = np.einsum("sc,sc->c", spread, np.linalg.solve(system, spread))
-        refined_sigma_m = np.sqrt(np.maximum(variance.reshape(-1) - gained, 1e-8)).reshape(points_m.shape)
+        refined_sigma_m = np.sqrt(np.maximum(used_variance.reshape(-1) - gained, 1e-8)).reshape(points_m.shape)
         missing = ~free[:, None]
         return np.where(missing, np.nan, refined_m), np.where(missing, np.nan, refined_sigma_m)
 

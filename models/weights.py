@@ -7,6 +7,7 @@ does not fit is never used.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import logging
 import os
 import shutil
@@ -235,7 +236,10 @@ def fetch(
     folder = cache_dir / entry.name
     if from_path is None and (sound := locate(entry, cache_dir)) is not None:
         return sound
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(f"{folder}: the cache cannot be written ({error.strerror}); set XDG_CACHE_HOME") from None
     with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as name:
         workspace = Path(name)
         if from_path is not None:
@@ -360,7 +364,7 @@ def _fetch_urls(
             _download(url, part, report)
             _install(entry, part, folder, workspace)
             return
-        except (WeightsError, OSError) as error:  # URLError and timeouts are OSErrors
+        except (WeightsError, OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
             log.info("%s: %s", url, error)
             failures.append(f"  {url}: {error}")
     raise WeightsError(

@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_json(options.json, results[0] if len(results) == 1 else {"results": results})
     except UserError as error:
         print_error(str(error))
-        return 2
+        return error.exit_code
     return 0
 
 

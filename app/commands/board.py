@@ -9,6 +9,7 @@ from pathlib import Path
 from ...calibration.board_print import PAPERS, largest_square_mm, lay_out, to_pdf, to_svg
 from ...calibration.boards import Board, BoardError, parse_size
 from ..console import print_line, print_warning
+from ..outputs.files import replacing
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -53,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
         raise BoardError(f"{output} exists already; give another name or --force to overwrite it")
     page = lay_out(board, args.paper)
     data = to_pdf(page) if output.suffix.lower() == ".pdf" else to_svg(page).encode("utf-8")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(data)
+    with replacing(output, "an earlier file of that name is unchanged") as file:
+        file.write(data)
     if board.is_ambiguous:
         print_warning(
             f"a {columns}x{rows} board looks the same turned by half a turn (the counts are both even or both odd): "

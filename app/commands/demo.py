@@ -40,7 +40,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_output_option(parser, Path("demo-out"))
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="seconds (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="another rig, another person, other noise (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="another rig, person and noise, from 0 on (default: 0)")
     add_processing_options(parser)
     parser.set_defaults(run=run)
 
@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the demonstration. Returns the exit code."""
     if not 0.1 <= options.duration <= 3600:
         raise UserError(f"--duration: expected 0.1 to 3600 seconds, found {options.duration:g}")
+    if options.seed < 0:
+        raise UserError(f"--seed: expected 0 or more, found {options.seed}")
     print_line("Simulated: a made-up person in front of a made-up rig; the pipeline and the files are the real ones.")
     rig = virtual_rig(options.seed)
     scene = SimulatedScene(rig, SimulatedPerson(seed=options.seed))

@@ -80,6 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     show.add_argument(
         "-o", "--output", type=Path, default=Path("preview.png"), metavar="PNG", help="(default: %(default)s)"
     )
+    show.add_argument("--force", action="store_true", help="replace an existing PNG")
     show.set_defaults(run=_show)
 
     importer = actions.add_parser(
@@ -132,6 +133,7 @@ def _show(options: argparse.Namespace) -> int:
     rig = load_rig(options.rig)
     print_line(rig_summary(rig))
     if options.images is not None:
+        _check_new(options.output, options.force)
         left, right = (_picture(path) for path in options.images)
         rig, notes = adapted_rig(rig, ((left.shape[1], left.shape[0]), (right.shape[1], right.shape[0])))
         for note in notes:
@@ -165,7 +167,19 @@ def _people(recording: StereoRecording, rig: StereoRig, detector_name: str) -> P
     return PeopleTrack(np.array(stamps_s), np.array(points_px).reshape(-1, 2, len(BODY17), 2))
 
 
+def _check_new(path: Path, force: bool) -> None:
+    """Whether a file can be written, asked before the work."""
+    if path.exists() and not force:
+        raise UserError(f"{path}: exists already; use --force to replace it")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: no such folder {path.parent}; make it or choose another")
+
+
 def _check(options: argparse.Namespace) -> int:
+    if options.json is not None:
+        _check_new(options.json, force=True)
+    if options.refine is not None:
+        _check_new(options.refine, options.force)
     with StereoRecording(options.left, options.right) as recording:
         rig, notes = adapted_rig(load_rig(options.rig), recording.sizes_px)
         track = _people(recording, rig, options.detector)

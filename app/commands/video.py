@@ -11,7 +11,7 @@ from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
 from ..factory import DETECTORS, open_denoiser, open_detector
 from ..pipeline import Pipeline
-from ..processing import RunOptions, process_recording, report_lines
+from ..processing import RunOptions, check_run, process_recording, report_lines
 from ..recording import StereoRecording
 from .common import adapted_rig, add_output_option, add_processing_options
 
@@ -80,10 +80,11 @@ def run(options: argparse.Namespace) -> int:
         rig, notes = adapted_rig(rig, recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
+        run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world)
+        check_run(rig, run_options)
         detector = open_detector(options.detector, rectifier)
         try:
             pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser))
-            run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world)
             report = process_recording(recording, rig, pipeline, run_options)
         finally:
             detector.close()

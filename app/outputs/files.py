@@ -16,7 +16,7 @@ import numpy as np
 
 from ...calibration.errors import UserError
 
-# Every name this program may leave in an output folder; `prepare_output_folder` removes these and nothing else.
+# Every name this program may leave in an output folder; a new run replaces these and nothing else.
 OUTPUT_FILES = (
     "poses.npz",
     "poses.partial.npy",
@@ -26,6 +26,8 @@ OUTPUT_FILES = (
     "summary.json",
 )
 REPLACEMENT_SUFFIX = ".unfinished"
+# Where the results of an earlier run wait until it is certain that the new run goes ahead.
+REPLACED_FOLDER = ".replaced"
 
 
 class OutputError(UserError):
@@ -134,32 +136,66 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         file.write(text.encode() + b"\n")
 
 
-def prepare_output_folder(path: Path, force: bool = False) -> Path:
-    """Create the folder, or make sure that it is empty and can be written, before any work starts.
+def check_output_folder(path: Path, force: bool = False) -> None:
+    """Make sure that results can be written to a folder, without leaving a trace.
 
-    force: remove the files of an earlier run of this program (OUTPUT_FILES); anything else stays and does no harm.
+    force: files of an earlier run of this program (OUTPUT_FILES) and anything else in it are no reason to refuse.
     Raises OutputError saying what to do.
     """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path}: expected a folder for the results, found a file; choose another name")
     with errors_naming(path, "nothing was done"):
+        if path.exists() and not path.is_dir():
+            raise OutputError(f"{path}: expected a folder for the results, found a file; choose another name")
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
-        found = sorted(entry.name for entry in path.iterdir())
-        if found and not force:
-            shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-            raise OutputError(
-                f"{path}: expected an empty or new folder for the results, found {shown}; choose another folder, "
-                "or use --force to replace the results of an earlier run in it"
-            )
-        # Only an attempt tells: the permission bits say nothing about read-only or full disks.
-        with tempfile.TemporaryFile(dir=path) as probe:
-            probe.write(b"probe")
-        for name in OUTPUT_FILES:
-            for old in (path / name, path / (name + REPLACEMENT_SUFFIX)):
+        try:
+            found = sorted(entry.name for entry in path.iterdir())
+            if found and not force:
+                shown = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+                raise OutputError(
+                    f"{path}: expected an empty or new folder for the results, found {shown}; choose another folder, "
+                    "or use --force to replace the results of an earlier run in it"
+                )
+            for old in (path / name for name in OUTPUT_FILES):
                 if old.is_dir() and not old.is_symlink():
                     raise OutputError(f"{old}: expected a file of an earlier run, found a folder; move it away")
-                old.unlink(missing_ok=True)
+            # Only an attempt tells: the permission bits say nothing about read-only or full disks.
+            with tempfile.TemporaryFile(dir=path) as probe:
+                probe.write(b"probe")
+        finally:
+            for folder in missing:
+                folder.rmdir()
+
+
+def prepare_output_folder(path: Path, force: bool = False) -> Path:
+    """Create the folder and put the files of an earlier run aside, after `check_output_folder`.
+
+    They are gone for good with `forget_replaced`, or come back with `restore_replaced`. Anything else stays.
+    """
+    check_output_folder(path, force)
+    with errors_naming(path, "nothing was done"):
+        path.mkdir(parents=True, exist_ok=True)
+        forget_replaced(path)
+        for name in OUTPUT_FILES:
+            (path / (name + REPLACEMENT_SUFFIX)).unlink(missing_ok=True)
+            if (path / name).exists():
+                (path / REPLACED_FOLDER).mkdir(exist_ok=True)
+                (path / name).replace(path / REPLACED_FOLDER / name)
     return path
+
+
+def forget_replaced(path: Path) -> None:
+    """Remove what `prepare_output_folder` has put aside."""
+    shutil.rmtree(path / REPLACED_FOLDER, ignore_errors=True)
+
+
+def restore_replaced(path: Path) -> None:
+    """Undo `prepare_output_folder`: files of this run go, those of the earlier run come back, no empty folder stays."""
+    with errors_naming(path, "the results of the earlier run are in " + REPLACED_FOLDER):
+        for name in OUTPUT_FILES:
+            (path / name).unlink(missing_ok=True)
+            if (path / REPLACED_FOLDER / name).exists():
+                (path / REPLACED_FOLDER / name).replace(path / name)
+        forget_replaced(path)
 
 
 def free_bytes(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,6 +82,21 @@ class NpzWriter:
         recover_poses(self._path.parent)
 
 
+def _map_journal(path: Path) -> np.ndarray:
+    """The whole records of a journal, mapped, not read: hours of poses need not fit into memory.
+
+    After a crash of the machine the header may count more records than have reached the disk, or fewer.
+    """
+    with errors_naming(path, "it is unchanged"), path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        _, _, dtype = np.lib.format.read_array_header_1_0(file)
+        head_bytes = file.tell()
+        count = (path.stat().st_size - head_bytes) // dtype.itemsize
+        if not count:
+            return np.empty(0, dtype)
+        return np.memmap(path, dtype, mode="r", offset=head_bytes, shape=(count,))
+
+
 def recover_poses(folder: Path) -> int:
     """Finish the poses.npz of a run that was killed; returns its number of frames.
 
@@ -89,11 +105,14 @@ def recover_poses(folder: Path) -> int:
     path, journal = folder / "poses.npz", folder / JOURNAL_NAME
     if not (path.is_file() and journal.is_file()):
         raise OutputError(f"{folder}: expected poses.npz and {JOURNAL_NAME} of an interrupted run, found them not both")
-    with np.load(path, allow_pickle=False) as empty:
-        joint_names, frame_of_reference = empty["joint_names"].tolist(), str(empty["frame_of_reference"])
-    with errors_naming(journal, "it is unchanged"):
-        # Mapped, not read: hours of poses need not fit into memory.
-        records = np.load(journal, mmap_mode="r", allow_pickle=False)
+    try:
+        with np.load(path, allow_pickle=False) as empty:
+            joint_names, frame_of_reference = empty["joint_names"].tolist(), str(empty["frame_of_reference"])
+        records = _map_journal(journal)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise OutputError(
+            f"{folder}: poses.npz or {JOURNAL_NAME} is damaged ({error}); poses.csv may have more"
+        ) from None
     count = len(records)
     _write_npz(path, records, joint_names, frame_of_reference, f"all {count} poses are kept in {journal}")
     del records  # Windows does not remove a file that is still mapped.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .files import AppendFile
+from .files import AppendFile, OutputError, errors_naming
 from .record import PoseRecord, Recording
 
 # Turns points so that y is up, as OpenSim expects. From a camera (x right, y down, z forward) that is half a turn
@@ -20,6 +20,7 @@ HEADER_KEYS = (
 )  # fmt: skip
 # The header states the number of frames, known only at the end: room for it, filled with blanks.
 COUNT_WIDTH = 9
+HEADER_LINES = 6
 
 
 class TrcWriter:
@@ -61,3 +62,22 @@ class TrcWriter:
                 self._file.overwrite(offset, f"{self._file.records:{COUNT_WIDTH}d}".encode())
         finally:
             self._file.close()
+
+
+def recover_trc(folder: Path) -> int:
+    """Put the number of frames into the header of the poses.trc of a run that was killed; returns that number.
+
+    Raises OutputError when there is none, or it is not of this program.
+    """
+    path = folder / "poses.trc"
+    with errors_naming(path, "it is unchanged"), path.open("r+b") as file:
+        head = [file.readline() for _ in range(HEADER_LINES)]
+        cells = head[2].split(b"\t")
+        if len(head[-1]) == 0 or len(cells) != len(HEADER_KEYS):
+            raise OutputError(f"{path}: expected a TRC file of this program")
+        frames = sum(line.endswith(b"\t\n") for line in file)
+        # The numbers keep their width, so everything behind them stays where it is.
+        for column in (HEADER_KEYS.index("NumFrames"), HEADER_KEYS.index("OrigNumFrames")):
+            file.seek(len(head[0]) + len(head[1]) + sum(len(cell) + 1 for cell in cells[:column]))
+            file.write(f"{frames:{COUNT_WIDTH}d}".encode())
+    return frames

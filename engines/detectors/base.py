@@ -16,9 +16,7 @@ class StereoDetector(Protocol):
     name: str
     skeleton: Skeleton
 
-    def detect(
-        self, left: np.ndarray, right: np.ndarray, timestamp_s: float
-    ) -> tuple[Pose2D | None, Pose2D | None]:
+    def detect(self, left: np.ndarray, right: np.ndarray, timestamp_s: float) -> tuple[Pose2D | None, Pose2D | None]:
         """One person in both views, in pixels of the given pictures, or None where a view shows nobody.
 
         left, right: (H, W, 3) uint8 BGR, as `Rectifier.images` returns them.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,20 @@ from ...calibration.errors import UserError
 
 class LiteRtUnavailable(UserError):
     """The runtime for the BlazePose networks is not installed, or cannot load one of them."""
+
+
+@contextmanager
+def _quiet_native_stderr() -> Iterator[None]:
+    """Keep LiteRT's greeting ("Created TensorFlow Lite XNNPACK delegate") off the terminal; it has no switch for it."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class LiteRtNetwork:
@@ -28,8 +46,9 @@ class LiteRtNetwork:
                 f"({error}): pip install ai-edge-litert"
             ) from error
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=1)
-            self._interpreter.allocate_tensors()
+            with _quiet_native_stderr():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, OSError) as error:
             raise LiteRtUnavailable(
                 f"{path}: expected a TensorFlow Lite network, could not load it ({error}); "

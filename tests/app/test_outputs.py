@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 from binopose.app.outputs import video_writer
 from binopose.app.outputs.csv_writer import CsvWriter
-from binopose.app.outputs.files import OUTPUT_FILES, OutputError, prepare_output_folder, write_json
+from binopose.app.outputs.files import (
+    OUTPUT_FILES,
+    OutputError,
+    forget_replaced,
+    prepare_output_folder,
+    restore_replaced,
+    write_json,
+)
 from binopose.app.outputs.npz_writer import NpzWriter, recover_poses
 from binopose.app.outputs.record import PoseRecord, Recording
 from binopose.app.outputs.trc_writer import TrcWriter
@@ -301,6 +308,12 @@ def test_output_folder_with_files_is_refused_or_cleared_of_ours(tmp_path: Path) 
         prepare_output_folder(tmp_path)
     assert (tmp_path / "poses.npz").exists()
     prepare_output_folder(tmp_path, force=True)
+    (tmp_path / "poses.npz").write_text("new")
+    restore_replaced(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*OUTPUT_FILES, "notes.txt"}
+    assert (tmp_path / "poses.npz").read_text() == "old"
+    prepare_output_folder(tmp_path, force=True)
+    forget_replaced(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

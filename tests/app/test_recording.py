@@ -316,3 +316,28 @@ def test_decoding_runs_ahead_of_a_slow_reader_only_a_little(tmp_path: Path) -> N
         assert 2 <= file.frames_read < 12
     finally:
         file.close()
+
+
+def test_a_decoder_that_fails_ends_the_video_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        """A capture whose fifth frame raises, as cv2 does on some damaged files."""
+
+        def __init__(self, real: cv2.VideoCapture) -> None:
+            self._real, self._reads = real, 0
+
+        def read(self) -> tuple[bool, np.ndarray]:
+            self._reads += 1
+            if self._reads > 4:
+                raise cv2.error("damaged")
+            return self._real.read()
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._real, name)
+
+    path = video(tmp_path / "l.avi", 12)
+    real = cv2.VideoCapture
+    monkeypatch.setattr("binopose.app.recording.cv2.VideoCapture", lambda *arguments: Failing(real(*arguments)))
+    with StereoRecording(path, path) as recording:
+        assert len(list(recording)) == 4
+        assert recording.incomplete
+        assert "decoding stopped" in " ".join(recording.warnings)
