@@ -11,7 +11,7 @@ from ..engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
 from ..engines.detectors import blazepose, rtmpose
 from ..engines.detectors.base import StereoDetector
 from ..models.weights import REGISTRY, entry_named, locate
-from .commands.models import fetch_with_progress, user_cache_dir
+from .weights_cache import fetch_with_progress, user_cache_dir
 
 DENOISERS: dict[str, Callable[[], Denoiser]] = {"skeleton": SkeletonDenoiser, "off": NoDenoiser}
 DETECTORS = tuple(REGISTRY)

@@ -19,7 +19,9 @@ from .settings import apply_config
 EPILOG = """\
 first steps:
   binopose demo -o demo-out                     a simulated person and rig: needs no camera and no file
-  binopose rig import calib.yml -o rig.toml     take over the calibration of another program
+  binopose board -o board.pdf                   a board to print
+  binopose calibrate left/ right/ --board 9x6 --square-mm 23 -o rig.toml
+  binopose rig import calib.yml -o rig.toml     or take over the calibration of another program
   binopose video left.mp4 right.mp4 --rig rig.toml -o out
 
 exit codes: 0 fine, 1 a fault of the program, 2 bad input (nothing was done), 3 results are incomplete,

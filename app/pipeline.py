@@ -99,11 +99,6 @@ class Pipeline:
         self.denoiser = denoiser
         self.rows = RowStatistics()
 
-    def reset(self) -> None:
-        """Forget the person followed so far."""
-        self.detector.reset()
-        self.denoiser.reset()
-
     def process(self, pair: FramePair, stage_ms: dict[str, float] | None = None) -> FrameResult:
         """The pose in one pair of pictures that `rectifier.images` returned.
 

@@ -9,10 +9,10 @@ import numpy as np
 from .bundle import Fit, moved, points_in_camera
 from .lens import camera_from
 from .one_camera import round_trip_px
-from .rig import RigError, StereoRig
+from .rig import RigError, StereoRig, rotation_angle_rad
 from .solve import RigFit
 from .triangulate import triangulate_dlt
-from .uncertainty import Uncertainty, estimate_uncertainty, rotation_angle_rad
+from .uncertainty import Uncertainty, estimate_uncertainty
 
 # Cells of the picture a corner should have been in, along each side.
 COVERAGE_CELLS = 6

@@ -406,11 +406,3 @@ def _in_all_pictures(
     fit = replace(chosen.fit, pose_rotations=rotations, pose_translations_m=translations)
     robust = replace(chosen, fit=fit, seen=single_camera_observations(kept, board_m), wrong=wrong)
     return CameraFit(robust, chosen.fit.lenses[0], used, bad, evidence)
-
-
-def describe_evidence(evidence: tuple[LensEvidence, ...]) -> str:
-    """One line on how the lens models compare."""
-    return "; ".join(
-        f"{LENS_WORDS[item.lens]}: " + ("does not fit" if item.rms_px is None else f"{item.rms_px:.4f} px")
-        for item in evidence
-    )

@@ -16,6 +16,7 @@ from scipy.optimize import least_squares
 
 from .rectify import Rectifier
 from .rig import Camera, RigError, RigidTransform, StereoRig
+from .triangulate import epipolar_residual_px
 
 Verdict = Literal["good", "usable", "refused"]
 
@@ -32,6 +33,7 @@ MIN_OFFSET_GAIN = 0.15
 MAX_BEHIND = 0.2
 # The residual is systematic when each joint's own median is this large a part of it.
 STEADY = 0.5
+# The standard deviation of a normal distribution over its median absolute value.
 SIGMA_PER_MEDIAN = 1.4826
 # How far a rig may have moved in use: priors of the refinement.
 PRIOR_ROTATION_RAD = np.deg2rad(1.0)
@@ -101,7 +103,7 @@ def _rectified(rectifier: Rectifier, points_px: np.ndarray) -> np.ndarray:
 
 def _rows_px(rectified_px: np.ndarray) -> np.ndarray:
     """Signed row difference, left minus right, (T, J)."""
-    return rectified_px[:, 0, :, 1] - rectified_px[:, 1, :, 1]
+    return epipolar_residual_px(rectified_px[:, 0], rectified_px[:, 1])
 
 
 def _medians_px(rows_px: np.ndarray) -> np.ndarray:

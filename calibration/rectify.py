@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from .rig import Camera, RigError, StereoRig
+from .rig import Camera, RigError, StereoRig, rotation_angle_rad
 
 RectifyMode = Literal["images", "points"]
 
@@ -68,10 +68,6 @@ def rectifying_rotations(rig: StereoRig) -> tuple[np.ndarray, np.ndarray]:
     return left_from_rectified, rig.right_from_left.rotation @ left_from_rectified
 
 
-def _rotation_angle_rad(rotation: np.ndarray) -> float:
-    return float(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1)))
-
-
 def _border_px(camera: Camera, per_edge: int = 33) -> np.ndarray:
     """Points along the image border, (4 * per_edge, 2)."""
     width, height = camera.size_px
@@ -105,7 +101,7 @@ class Rectifier:
         rotations = rectifying_rotations(rig)
         cameras = (rig.left, rig.right)
         if mode is None:
-            turn_rad = max(_rotation_angle_rad(rotation) for rotation in rotations)
+            turn_rad = max(rotation_angle_rad(rotation) for rotation in rotations)
             wide = max(max(camera.field_of_view_rad()) for camera in cameras) > np.deg2rad(120)
             mode = "points" if turn_rad > MAX_IMAGE_ROTATION_RAD or wide else "images"
         self.mode: RectifyMode = mode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -26,6 +26,14 @@ MAX_RAY = 60.0
 
 class RigError(UserError):
     """A rig, or a camera of it, that cannot be physically right."""
+
+
+def rotation_angle_rad(rotation: np.ndarray) -> float:
+    """The angle a rotation matrix turns by; exact for small ones too."""
+    sine = np.linalg.norm([
+        rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]
+    ])  # fmt: skip
+    return float(np.arctan2(sine, np.trace(rotation) - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,3 +293,20 @@ class StereoRig:
     def axes_angle_rad(self) -> float:
         """Angle between the two optical axes."""
         return float(np.arccos(np.clip(self.right_from_left.rotation[2, 2], -1, 1)))
+
+    def adapted_to(self, sizes_px: tuple[tuple[int, int], tuple[int, int]]) -> tuple[StereoRig, list[str]]:
+        """The rig for pictures of the sizes that its views have, and what had to be assumed; see `Camera.adapted_to`.
+
+        sizes_px: (width, height) of the left and of the right view. Raises RigError naming the view.
+        """
+        cameras: list[Camera] = []
+        notes: list[str] = []
+        for name, camera, size_px in zip(("left", "right"), (self.left, self.right), sizes_px, strict=True):
+            try:
+                adapted, note = camera.adapted_to(size_px)
+            except RigError as error:
+                raise RigError(f"the {name} view does not belong to this rig: {error}") from None
+            cameras.append(adapted)
+            notes += [f"{name} view: {note}"] * bool(note)
+        left, right = cameras
+        return replace(self, left=left, right=right), notes

@@ -47,24 +47,6 @@ def epipolar_residual_px(left_px: np.ndarray, right_px: np.ndarray) -> np.ndarra
     return np.asarray(left_px)[..., 1] - np.asarray(right_px)[..., 1]
 
 
-def sigma_from_noise_m(
-    rig: RectifiedRig, points_m: np.ndarray, sigma_px: np.ndarray | float, sigma_disparity_px: np.ndarray | float
-) -> np.ndarray:
-    """Standard deviation per axis of triangulated points, first order. points_m: (..., 3) -> (..., 3) metres.
-
-    sigma_px: of the mean position of a joint in the two views; sigma_disparity_px: of its disparity; both (...).
-    depth = f B / d gives sigma_z = Z^2 / (f B) sigma_d; x and y move with the pixel and, off the axis, with the depth.
-    The sideways part uses the ray from the middle between the two cameras.
-    """
-    points_m = np.asarray(points_m, dtype=np.float64)
-    depth = points_m[..., 2]
-    sigma_z = depth**2 / (rig.focal_px * rig.baseline_m) * sigma_disparity_px
-    across = depth / rig.focal_px * sigma_px
-    sigma_x = np.hypot(across, (points_m[..., 0] - rig.baseline_m / 2) / depth * sigma_z)
-    sigma_y = np.hypot(across, points_m[..., 1] / depth * sigma_z)
-    return np.stack([sigma_x, sigma_y, sigma_z], axis=-1)
-
-
 def triangulate_dlt(projections: np.ndarray, points_px: np.ndarray) -> np.ndarray:
     """Two-view homogeneous triangulation by singular value decomposition, for any projection matrices.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bundle import Fit, equations, moved, shared_slices, solve_shared
+from .rig import rotation_angle_rad
 from .robust import HUBER_SIGMAS, RobustFit, noise_covariance
 
 
@@ -24,14 +25,6 @@ class Uncertainty:
     angle_rad: float
     focal_px: np.ndarray
     shared: np.ndarray
-
-
-def rotation_angle_rad(rotation: np.ndarray) -> float:
-    """The angle a rotation matrix turns by; exact for small ones too."""
-    sine = np.linalg.norm([
-        rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]
-    ])  # fmt: skip
-    return float(np.arctan2(sine, np.trace(rotation) - 1))
 
 
 def left_out_steps(robust: RobustFit) -> np.ndarray:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..calibration.people import SIGMA_PER_MEDIAN
 from .running_median import RunningMedian
 
-# The standard deviation of a normal distribution over its median absolute value.
-SIGMA_PER_MEDIAN = 1.4826
 MIN_OBSERVATIONS = 17 * 5
 # Below this a row difference says nothing: detectors place joints no better.
 FLOOR_OF_HEIGHT = 0.02

@@ -140,8 +140,6 @@ BLAZEPOSE33 = Skeleton(
     ),
 )  # fmt: skip
 
-SKELETONS = {skeleton.name: skeleton for skeleton in (BODY17, COCO17, HALPE26, BLAZEPOSE33)}
-
 # Joints of body17 that a detector's set does not have under the same name but whose place follows from others: the
 # mean of the named joints. Thorax, neck and head top follow from nothing a COCO or BlazePose detector gives.
 DERIVED_JOINTS = {"Pelvis": ("LeftHip", "RightHip")}

@@ -71,12 +71,11 @@ class UrlSource:
 
 @dataclass(frozen=True)
 class WeightsEntry:
-    """One detector's weights. input_size_px: (width, height) of the pose network."""
+    """One detector's weights."""
 
     name: str
     summary: str
     skeleton: Skeleton
-    input_size_px: tuple[int, int]
     licence: str
     files: tuple[WeightsFile, ...]
     source: WheelSource | UrlSource
@@ -94,7 +93,6 @@ def _rtmpose(
         name=f"rtmpose-{size}{suffix}",
         summary=f"RTMPose-{size}, trained on seven data sets (OpenMMLab)",
         skeleton=skeleton,
-        input_size_px=(192, 256),
         licence="Apache-2.0",
         files=(WeightsFile("end2end.onnx", "end2end.onnx", sha256),),
         source=UrlSource((f"{OPENMMLAB_URL}{stem}.zip", *mirrors)),
@@ -108,7 +106,6 @@ _ENTRIES = (
         name="blazepose",
         summary="MediaPipe BlazePose, full (Google); person detector and landmarks",
         skeleton=BLAZEPOSE33,
-        input_size_px=(256, 256),
         licence="Apache-2.0",
         files=(
             WeightsFile(

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..app.commands.common import adapted_rig
 from ..app.console import print_error, print_line
 from ..app.factory import open_denoiser, open_detector
 from ..app.frames import FramePair
@@ -99,7 +98,7 @@ class Setup:
 
 def _recorded(left: Path, right: Path, rig_path: Path, detector: str, denoiser: str) -> Setup:
     with StereoRecording(left, right) as recording:
-        rig, _ = adapted_rig(load_rig(rig_path), recording.sizes_px)
+        rig, _ = load_rig(rig_path).adapted_to(recording.sizes_px)
         width, height = recording.sizes_px[0]
 
     def open_pipeline() -> Pipeline:

@@ -87,7 +87,7 @@ class CameraThread:
     def __init__(self, source: Source, required_size_px: tuple[int, int] | None = None) -> None:
         self.name = source.name
         self._source = source
-        self._size_px = self._required_size_px = required_size_px
+        self._size_px = required_size_px
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._listeners: tuple[Callable[[CapturedFrame], None], ...] = ()

@@ -21,8 +21,8 @@ from ...calibration.video_pairs import DEFAULT_PAIRS, is_video, pick_pairs
 from ..calibrating import PictureFolder, PreviewFile, SessionOptions, Window, capture_guided
 from ..capture import CameraOptions, open_stereo
 from ..console import Progress, print_line, print_warning, progress
+from .common import EXIT_REFUSED
 
-EXIT_REFUSED = 4
 # Leftovers named one by one in the terminal; the report has them all.
 NAMED = 8
 # A guided capture ends here at the latest; more pairs would hardly add anything.

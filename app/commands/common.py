@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...calibration.errors import UserError
-from ...calibration.rig import Camera, RigError, StereoRig
 from ..factory import DENOISERS
 from ..settings import add_config_option
+
+# A calibration that was made or checked and is not to be used.
+EXIT_REFUSED = 4
 
 
 def add_processing_options(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +40,3 @@ def add_output_option(parser: argparse.ArgumentParser, default: Path | None = No
         help="new or empty folder for poses.npz, poses.csv, poses.trc, overlay.mp4 and summary.json"
         + (f" (default: {default})" if default else ""),
     )
-
-
-def adapted_rig(rig: StereoRig, sizes_px: tuple[tuple[int, int], tuple[int, int]]) -> tuple[StereoRig, list[str]]:
-    """The rig for pictures of the sizes that the videos have, and what had to be assumed."""
-    cameras: list[Camera] = []
-    notes: list[str] = []
-    for name, camera, size_px in zip(("left", "right"), (rig.left, rig.right), sizes_px, strict=True):
-        try:
-            adapted, note = camera.adapted_to(size_px)
-        except RigError as error:
-            raise UserError(f"the {name} view does not belong to this rig: {error}") from None
-        cameras.append(adapted)
-        notes += [f"{name} view: {note}"] * bool(note)
-    left, right = cameras
-    return StereoRig(left, right, rig.right_from_left, rig.world_from_left, rig.provenance), notes

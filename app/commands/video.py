@@ -13,7 +13,7 @@ from ..factory import DETECTORS, open_denoiser, open_detector
 from ..pipeline import Pipeline
 from ..processing import RunOptions, check_run, process_recording, report_lines
 from ..recording import StereoRecording
-from .common import adapted_rig, add_output_option, add_processing_options
+from .common import add_output_option, add_processing_options
 
 DESCRIPTION = """\
 Turn two recorded views of a person into 3D poses.
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         )
     rig = load_rig(options.rig)
     with StereoRecording(options.left, options.right) as recording:
-        rig, notes = adapted_rig(rig, recording.sizes_px)
+        rig, notes = rig.adapted_to(recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
         run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world)

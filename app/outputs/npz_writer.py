@@ -59,7 +59,7 @@ class NpzWriter:
     """
 
     def __init__(self, path: Path, recording: Recording) -> None:
-        self._path, self._recording = path, recording
+        self._path = path
         self._type = _journal_type(len(recording.joint_names))
         self._row = np.zeros(1, self._type)
         _write_npz(path, self._row[:0], recording.joint_names, recording.frame_of_reference, "nothing was written")

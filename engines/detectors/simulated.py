@@ -82,11 +82,6 @@ class DetectorNoise:
         return float(3 * level * gross)
 
 
-NO_NOISE = DetectorNoise(
-    common_sd_px=0.0, disparity_sd_px=0.0, row_sd_px=0.0, gross_share=0.0, missing_share=0.0, confidence_log_sd=0.0
-)
-
-
 class _Drift:
     """Normal numbers of unit variance that forget themselves over `time_s`: a first-order autoregression."""
 

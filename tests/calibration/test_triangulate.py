@@ -10,7 +10,6 @@ from binopose.calibration.rig import Camera, RigidTransform, StereoRig
 from binopose.calibration.triangulate import (
     epipolar_residual_px,
     project,
-    sigma_from_noise_m,
     triangulate,
     triangulate_dlt,
 )
@@ -110,29 +109,6 @@ def test_projection_of_hidden_points_is_nan() -> None:
 def test_row_difference_is_left_minus_right() -> None:
     left_px, right_px = np.array([[0, 5.0], [1, np.nan]]), np.array([[9, 3.5], [2, 4]])
     np.testing.assert_array_equal(epipolar_residual_px(left_px, right_px), [1.5, np.nan])
-
-
-@pytest.mark.parametrize("point_m", [(0.12, 0.0, 3.0), (1.6, -0.9, 4.0), (-0.8, 0.5, 2.0)])
-def test_sigma_agrees_with_monte_carlo(point_m: tuple[float, float, float]) -> None:
-    """Noise of the mean position and of the disparity drawn apart, as the formula has them."""
-    rng, count = np.random.default_rng(7), 200_000
-    sigma_px, sigma_disparity_px = 1.3, 0.4
-    both = rng.normal(0, sigma_px, (count, 2))
-    disparity = np.stack([rng.normal(0, sigma_disparity_px, count), np.zeros(count)], axis=1)
-    left_px, right_px = pixels(np.array(point_m))
-    found_m = triangulate(RIG, left_px + both + disparity / 2, right_px + both - disparity / 2)
-    expected_m = sigma_from_noise_m(RIG, np.array(point_m), sigma_px, sigma_disparity_px)
-    np.testing.assert_allclose(found_m.std(axis=0), expected_m, rtol=0.02)
-
-
-def test_sigma_takes_one_noise_per_joint() -> None:
-    points_m = people_m(2, 17)
-    noise_px = np.linspace(0.5, 3, 34).reshape(2, 17)
-    sigma_m = sigma_from_noise_m(RIG, points_m, noise_px, 2 * noise_px)
-    assert sigma_m.shape == (2, 17, 3)
-    one = sigma_from_noise_m(RIG, points_m[1, 4], noise_px[1, 4], 2 * noise_px[1, 4])
-    np.testing.assert_allclose(sigma_m[1, 4], one)
-    np.testing.assert_allclose(sigma_m[..., 2], points_m[..., 2] ** 2 / (912.5 * 0.241) * 2 * noise_px)
 
 
 @pytest.mark.parametrize("degrees", [0.0, 10.0, 47.0])

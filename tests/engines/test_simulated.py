@@ -11,10 +11,15 @@ import pytest
 from binopose.calibration.rectify import Rectifier, RectifyMode
 from binopose.calibration.rig import Camera, RigidTransform, StereoRig
 from binopose.calibration.triangulate import triangulate
-from binopose.engines.detectors.simulated import NO_NOISE, DetectorNoise, SimulatedDetector
+from binopose.engines.detectors.simulated import DetectorNoise, SimulatedDetector
 from binopose.models.pose import Pose2D
 from binopose.models.skeleton import BODY17
 from scipy.stats import kurtosis, rankdata
+
+NO_NOISE = DetectorNoise(
+    common_sd_px=0.0, disparity_sd_px=0.0, row_sd_px=0.0, gross_share=0.0, missing_share=0.0, confidence_log_sd=0.0
+)
+
 
 SIZE_PX = (1280, 720)
 PICTURE = np.broadcast_to(np.uint8(0), (720, 1280, 3))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from binopose.models.pose import Pose2D, Pose3D
-from binopose.models.skeleton import BLAZEPOSE33, BODY17, COCO17, HALPE26, SKELETONS, Skeleton
+from binopose.models.skeleton import BLAZEPOSE33, BODY17, COCO17, HALPE26, Skeleton
 from scipy.spatial.transform import Rotation
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (BODY17, COCO17, HALPE26, BLAZEPOSE33)}
 
 
 def numbered(skeleton: Skeleton) -> Pose2D:

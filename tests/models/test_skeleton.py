@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from binopose.models.skeleton import BLAZEPOSE33, BODY17, COCO17, DERIVED_JOINTS, HALPE26, SKELETONS, Skeleton
+from binopose.models.skeleton import BLAZEPOSE33, BODY17, COCO17, DERIVED_JOINTS, HALPE26, Skeleton
+
+SKELETONS = {skeleton.name: skeleton for skeleton in (BODY17, COCO17, HALPE26, BLAZEPOSE33)}
 
 # The README's abbreviations of the method's joints.
 README_NAMES = {

@@ -41,7 +41,6 @@ def network_entry(*urls: str, checksum: str | None = sha256(NETWORK)) -> Weights
         name="some-net",
         summary="",
         skeleton=COCO17,
-        input_size_px=(192, 256),
         licence="Apache-2.0",
         files=(WeightsFile("end2end.onnx", "end2end.onnx", checksum),),
         source=UrlSource(urls),
