@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -117,17 +118,33 @@ def check_run(rig: StereoRig, options: RunOptions) -> None:
     check_output_folder(options.output, options.force)
 
 
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let the block finish in spite of Ctrl-C; only the main thread of a program gets it in the first place."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
+class StopRequest:
+    """Ctrl-C (and SIGTERM) as a wish to stop after the frame in work, so that all files end with the same frame.
+
+    A context manager around a run; `requested` tells. A second Ctrl-C interrupts at once, except while the files are
+    being finished. Outside the main thread, which alone gets signals, nothing happens.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.finishing = False
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested and not self.finishing:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def __enter__(self) -> Self:
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 class _OverlayThread:
@@ -202,41 +219,48 @@ class _Run:
 
     def execute(self) -> RunReport:
         """Process everything; files are valid on every way out."""
-        options = self._options
-        recording = Recording(
-            BODY17.joints, self._source.frames_per_second, _frame_of_reference(options.world), options.world
-        )
         report = RunReport()
         started_s = time.perf_counter()
-        interrupted = False
-        try:
-            with contextlib.ExitStack() as stack, OutputWriters(options.output, recording) as writers:
-                try:
-                    self._loop(writers)
-                except KeyboardInterrupt:
-                    interrupted = True
-                finally:
-                    # A second Ctrl-C must not catch the files half finished.
-                    stack.enter_context(uninterrupted())
-                    if self._overlay is not None:
-                        self._quality.add_stage("draw", self._overlay.close())
-        except ExchangedViews:
-            restore_replaced(options.output)
-            if self._made_folder:
-                with contextlib.suppress(OSError):
-                    options.output.rmdir()
-            raise
-        except OutputError as error:
-            with contextlib.suppress(OutputError):
-                self._write_summary(report, started_s, str(error))
-            raise RunBrokenOff(str(error)) from error
-        self._write_summary(report, started_s, "interrupted by the user" if interrupted else "")
-        report.exit_code = 130 if interrupted else 3 if self._source.incomplete or not self._quality.poses else 0
+        with StopRequest() as stop:
+            try:
+                self._write_everything(stop)
+            except ExchangedViews:
+                restore_replaced(self._options.output)
+                if self._made_folder:
+                    with contextlib.suppress(OSError):
+                        self._options.output.rmdir()
+                raise
+            except OutputError as error:
+                with contextlib.suppress(OutputError):
+                    self._write_summary(report, started_s, str(error))
+                raise RunBrokenOff(str(error)) from error
+            self._write_summary(report, started_s, "interrupted by the user" if stop.requested else "")
+        complete = self._quality.poses and not self._source.incomplete
+        report.exit_code = 130 if stop.requested else 0 if complete else 3
         return report
 
-    def _loop(self, writers: OutputWriters) -> None:
+    def _write_everything(self, stop: StopRequest) -> None:
+        recording = Recording(
+            BODY17.joints,
+            self._source.frames_per_second,
+            _frame_of_reference(self._options.world),
+            self._options.world,
+        )
+        with OutputWriters(self._options.output, recording) as writers:
+            try:
+                self._loop(writers, stop)
+            except KeyboardInterrupt:
+                pass  # asked twice; the files are finished all the same
+            finally:
+                stop.finishing = True
+                if self._overlay is not None:
+                    self._quality.add_stage("draw", self._overlay.close())
+
+    def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
         with progress(self._source.frames, "poses", "pairs") as bar:
             for pair in self._source:
+                if stop.requested:
+                    return
                 began_s = time.perf_counter()
                 stage_ms = {"read": self._source.read_ms}
                 with timed(stage_ms, "rectify"):

@@ -19,8 +19,8 @@ from .pictures import LeftOut, PicturePair, PicturesError, PictureSet, natural_k
 from .rig import RigError, StereoRig
 from .solve import MIN_PAIRS, PairCorners, RigFit, solve_rig
 
-# Pictures looked at when the board was not found, to say which size they show.
-SIZE_PROBES = 4
+# Pictures looked at to say which size of board they show.
+SIZE_PROBES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _check_board(board: Board, views: Sequence[BoardView], camera: str) -> None:
     if not readable:
         raise PicturesError(f"none of the {len(views)} {camera} pictures can be read as a picture")
     seen = [view for view in readable if view.corners_px is not None]
-    probes = seen[:: max(1, len(seen) // 2)][:2] if len(seen) >= MIN_VIEWS else readable
+    probes = seen if len(seen) >= MIN_VIEWS else readable
     spread = probes[:: max(1, len(probes) // SIZE_PROBES)][:SIZE_PROBES]
     asked = (max(board.columns, board.rows), min(board.columns, board.rows))
     other = _size_shown(spread, asked) if board.kind == "checkerboard" else None
@@ -174,7 +174,12 @@ def _check_board(board: Board, views: Sequence[BoardView], camera: str) -> None:
 
 
 def _size_shown(views: Sequence[BoardView], asked: tuple[int, int]) -> tuple[int, int] | None:
-    """The size at least half of the pictures agree on, when it is not the one asked for."""
+    """The size the pictures agree on, when it is not the one asked for.
+
+    Half of them have to where the asked board was found nowhere. Where it was found, a part of a larger board may have
+    passed for it: then the larger size has to be seen clearly more often than the asked one, because now and then what
+    stands beside a board looks like another column of it.
+    """
     images = [read_image(view.path) for view in views]
     sizes = [size_seen(image) for image in images if image is not None]
     # Three by three is what the finder starts from, on any chequered pattern.
@@ -182,10 +187,11 @@ def _size_shown(views: Sequence[BoardView], asked: tuple[int, int]) -> tuple[int
     if not counts:
         return None
     size, votes = counts.most_common(1)[0]
-    larger = size[0] >= asked[0] and size[1] >= asked[1]
     found_asked = any(view.corners_px is not None for view in views)
     # A part of the asked board (a hidden column) is no board of another size.
-    return size if size != asked and votes * 2 >= len(views) and (larger or not found_asked) else None
+    larger = size[0] >= asked[0] and size[1] >= asked[1]
+    agreed = larger and votes >= 2 and votes > 2 * counts[asked] if found_asked else votes * 2 >= len(views)
+    return size if size != asked and agreed else None
 
 
 def _drop_repeated(

@@ -190,6 +190,13 @@ def test_a_wrong_board_size_says_which_size_was_seen(painted: Path) -> None:
         run(painted, "left*.png", "right*.png", Board(6, 3, 0.03))
 
 
+def test_a_part_of_a_larger_board_does_not_pass_for_the_board(shared_data: Path) -> None:
+    folder = shared_data / "stereo" / "opencv-samples-checkerboard"
+    pictures = gather(str(folder / "left*.jpg"), str(folder / "right*.jpg"), [], [])
+    with pytest.raises(PicturesError, match=r"asked for 8x6 .* show a board of 9x6"):
+        calibrate(pictures, Board(8, 6, 0.025))
+
+
 def test_a_camera_that_never_sees_the_board_is_named(painted: Path, tmp_path: Path) -> None:
     folder = copy_of(painted, tmp_path)
     for number in range(7):
