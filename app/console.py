@@ -18,13 +18,13 @@ def print_line(text: str = "") -> None:
 
 
 def print_warning(text: str) -> None:
-    """Something to worry about, to standard error; clears a progress bar out of the way."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
+    """Something to worry about, to standard error."""
+    sys.stderr.write(f"warning: {text}\n")
 
 
 def print_error(text: str) -> None:
     """Why the program stops, to standard error."""
-    tqdm.write(f"error: {text}", file=sys.stderr)
+    sys.stderr.write(f"error: {text}\n")
 
 
 class Progress:

@@ -16,8 +16,6 @@ from ..calibration.errors import UserError
 from .console import print_error
 from .settings import apply_config
 
-INTERRUPTED = 130
-
 EPILOG = """\
 first steps:
   binopose demo -o demo-out                     a simulated person and rig: needs no camera and no file
@@ -65,14 +63,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code."""
-    code = _run(sys.argv[1:] if arguments is None else list(arguments))
-    if code == INTERRUPTED:
-        # Another impatient Ctrl-C must not turn the orderly end into a crash of the interpreter.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return code
-
-
-def _run(arguments: list[str]) -> int:
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     # What the libraries below write about a file is said by the program in its own words.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -94,7 +85,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print_error("interrupted")
-        return INTERRUPTED
+        return 130
     except BrokenPipeError:
         # Whoever read our output has enough of it (`| head`); the interpreter must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -122,7 +122,7 @@ class StopRequest:
     """Ctrl-C (and SIGTERM) as a wish to stop after the frame in work, so that all files end with the same frame.
 
     A context manager around a run; `requested` tells. A second Ctrl-C interrupts at once, except while the files are
-    being finished. Outside the main thread, which alone gets signals, nothing happens.
+    being finished and from then on. Outside the main thread, which alone gets signals, nothing happens.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -144,7 +144,8 @@ class StopRequest:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # After an interrupted run only the report is left: another, impatient Ctrl-C must not spoil that.
+            signal.signal(number, signal.SIG_IGN if self.requested else handler)
 
 
 class _OverlayThread:
