@@ -98,11 +98,10 @@ def level_from_left(rig: StereoRig) -> np.ndarray | None:
     if rig.world_from_left is None:
         return None
     down = -rig.world_from_left.rotation[2]
-    forward = np.array([0.0, 0.0, 1.0]) - down[2] * down
-    length = np.linalg.norm(forward)
-    if length < 0.1:  # looking straight up or down: any heading will do
-        forward, length = np.array([0.0, 1.0, 0.0]) - down[1] * down, 1.0
-    forward = forward / length
+    # Forward is where the camera looks; when that is straight up or down, where the top of its picture points.
+    ahead = np.array([0.0, 0.0, 1.0]) if abs(down[2]) < 0.995 else np.array([0.0, -1.0, 0.0])
+    forward = ahead - (ahead @ down) * down
+    forward /= np.linalg.norm(forward)
     return np.stack([np.cross(down, forward), down, forward])
 
 
@@ -111,11 +110,15 @@ def check_run(rig: StereoRig, options: RunOptions) -> None:
 
     Raises UserError when the folder cannot be used or the rig has no world frame for `options.world`.
     """
+    _check_world(rig, options)
+    check_output_folder(options.output, options.force)
+
+
+def _check_world(rig: StereoRig, options: RunOptions) -> None:
     if options.world and rig.world_from_left is None:
         raise UserError(
             "--world: the rig file has no world_from_left; leave the option out to get poses in the left camera's frame"
         )
-    check_output_folder(options.output, options.force)
 
 
 class StopRequest:
@@ -208,11 +211,11 @@ class _Run:
         self._quality = RunQuality(pipeline.rectifier)
         self._overlay: _OverlayThread | None = None
         rotation = pipeline.rectifier.rig.left_from_rectified
-        check_run(rig, options)
+        _check_world(rig, options)
         self._translation_m: np.ndarray | float = 0.0
         self._left_from_rectified = self._output_from_rectified = rotation
         if options.world:
-            assert rig.world_from_left is not None, "check_run comes first"
+            assert rig.world_from_left is not None, "checked above"
             self._output_from_rectified = rig.world_from_left.rotation @ rotation
             self._translation_m = rig.world_from_left.translation_m
         self._made_folder = not options.output.exists()

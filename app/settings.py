@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..calibration.errors import UserError
+from ..calibration.toml_file import read_toml
 
 
 class SettingsError(UserError):
@@ -30,17 +30,6 @@ def _config_path(arguments: Sequence[str]) -> Path | None:
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--config", type=Path)
     return finder.parse_known_args(list(arguments))[0].config
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; expected settings as TOML") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from None
 
 
 def _converted(path: Path, key: str, value: Any, option: argparse.Action) -> Any:
@@ -75,7 +64,7 @@ def apply_config(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> N
         if option.option_strings and option.dest not in ("help", "config")
     }
     seen: set[str] = set()
-    for written, value in _read(path).items():
+    for written, value in read_toml(path, SettingsError, "settings as TOML").items():
         key = written.replace("_", "-")
         if key in seen:
             raise SettingsError(f"{path}: {written}: given twice, as {key} and {key.replace('-', '_')}; keep one")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import tomli_w
 
 from .errors import UserError
 from .rig import Camera, RigError, RigidTransform, StereoRig
+from .toml_file import read_toml
 
 FORMAT = "binopose-rig"
 VERSION = 1
@@ -25,18 +25,6 @@ _TRANSFORM_KEYS = {"rotation", "translation_m"}
 
 class RigFileError(RigError):
     """A rig file that cannot be used; the message names the file, the key, what was expected and what was found."""
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Parse a TOML file. Raises RigFileError naming the file when it is missing, unreadable or no TOML."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RigFileError(f"{path}: no such file; expected a rig file (make one: binopose calibrate)") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RigFileError(f"{path}: cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RigFileError(f"{path}: not valid TOML: {error}") from None
 
 
 def _flat(value: Any) -> Iterator[Any]:
@@ -135,7 +123,7 @@ def load_rig(path: Path) -> StereoRig:
     Raises RigFileError for a missing file, broken TOML, a foreign or newer format, missing, unknown or impossible
     values.
     """
-    table = TableReader(path, read_toml(path))
+    table = TableReader(path, read_toml(path, RigFileError, "a rig file (make one: binopose calibrate)"))
     if table.value("format") != FORMAT:
         raise RigFileError(
             f'{path}: format: expected "{FORMAT}", found {table.value("format")!r}; '

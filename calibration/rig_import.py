@@ -18,7 +18,8 @@ import numpy as np
 
 from .errors import UserError
 from .rig import Camera, RigError, RigidTransform, StereoRig
-from .rig_file import RigFileError, TableReader, read_toml
+from .rig_file import RigFileError, TableReader
+from .toml_file import read_toml
 
 METRES_PER_UNIT = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 
@@ -103,7 +104,7 @@ def _rotation_matrix(values: np.ndarray) -> np.ndarray:
 
 def _camera_tables(path: Path, size_px: tuple[int, int] | None) -> list[ImportedCamera]:
     """TOML of aniposelib, Caliscope, FreeMoCap and Pose2Sim: one table per camera, at the top or under `cameras`."""
-    found = read_toml(path)
+    found = read_toml(path, RigFileError, "a calibration as TOML")
     groups = [group for group in found.values() if isinstance(group, dict)]
     nested = {key: camera for group in groups for key, camera in group.items()}
     cameras = []
