@@ -114,7 +114,7 @@ class Pipeline:
                 raw, epipolar_px = lift(self.rectifier.rig, self.rows, left, right, pair.timestamp_s)
             if raw is not None:
                 with timed(stage_ms, "refine"):
-                    pose = self.denoiser.denoise(raw)
+                    pose = self.denoiser.denoise(self.rectifier.rig, left, right, raw)
                 person = PersonResult(left, right, raw, pose, epipolar_px)
         return FrameResult(pair, detections, person, stage_ms)
 

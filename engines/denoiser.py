@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..models.pose import Pose3D
+from ..calibration.rectify import RectifiedRig
+from ..models.pose import Pose2D, Pose3D
 from ..models.skeleton_fit import SkeletonFit
 
 
@@ -13,8 +14,12 @@ class Denoiser(Protocol):
 
     name: str
 
-    def denoise(self, raw: Pose3D) -> Pose3D:
-        """The refined pose of the same moment; it may give a place to joints that nobody observed."""
+    def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
+        """The refined pose of the same moment; it may give a place to joints that nobody observed.
+
+        left, right: body17 in rectified pixels; raw: triangulated from them, with the confidence that the two views
+        together deserve and NaN where they do not meet.
+        """
         ...
 
     def reset(self) -> None:
@@ -27,7 +32,7 @@ class NoDenoiser:
 
     name = "off"
 
-    def denoise(self, raw: Pose3D) -> Pose3D:
+    def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
         """The pose as it came."""
         return raw
 
@@ -43,7 +48,7 @@ class SkeletonDenoiser:
     def __init__(self) -> None:
         self._fit = SkeletonFit()
 
-    def denoise(self, raw: Pose3D) -> Pose3D:
+    def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
         """Pull the pose toward the bone lengths seen so far."""
         points_m, sigma_m = self._fit.refine(raw.points_m, raw.confidence, raw.sigma_m)
         return Pose3D(points_m, raw.confidence, sigma_m, raw.skeleton, raw.timestamp_s)

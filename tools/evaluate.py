@@ -49,7 +49,7 @@ def denoised_m(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> np.
             )
             raw, _ = lift(rectifier.rig, rows, left, right, float(sample))
             if raw is not None:
-                found_m = denoiser.denoise(raw).points_m
+                found_m = denoiser.denoise(rectifier.rig, left, right, raw).points_m
                 points_m[sample] = benchmark.world_from_rectified(rectifier, sample, found_m)
             bar.update()
     return points_m
