@@ -12,6 +12,8 @@ are segments, because the first term is diagonal.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .running_median import RunningMedian
@@ -66,6 +68,46 @@ def _student_weight(moved: np.ndarray) -> np.ndarray:
     return np.maximum((NOISE_FREEDOM + moved) / (NOISE_FREEDOM + 3), 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The segments whose lengths hold a skeleton together.
+
+    ends: (S, 2) joint positions; group: (S,) which length each segment has (mirrored segments share one); sigma_m: (S,)
+    how far a segment deviates from its length. The first `rigid` of them are the rigid bones of the skeleton.
+    """
+
+    ends: np.ndarray
+    group: np.ndarray
+    sigma_m: np.ndarray
+    rigid: int
+
+    @property
+    def groups(self) -> int:
+        """How many lengths there are."""
+        return int(self.group.max()) + 1
+
+
+def segments_of(skeleton: Skeleton) -> Segments:
+    """Rigid bones and what spans the trunk."""
+    right_hip, left_hip, right_shoulder, left_shoulder, thorax = (
+        skeleton.index(joint) for joint in ("RightHip", "LeftHip", "RightShoulder", "LeftShoulder", "Thorax")
+    )
+    across_trunk = [
+        [right_hip, left_hip],
+        [right_hip, thorax], [left_hip, thorax],
+        [right_hip, left_shoulder], [left_hip, right_shoulder],
+    ]  # fmt: skip
+    bones, groups = skeleton.rigid_bone_indices, skeleton.rigid_bone_groups
+    sigma_m = np.full(len(bones) + len(across_trunk), SIGMA_RIGID_M)
+    sigma_m[-4:] = SIGMA_BENDING_M
+    return Segments(
+        np.concatenate([bones, across_trunk]),
+        np.concatenate([groups, groups.max() + np.array([1, 2, 2, 3, 3])]),
+        sigma_m,
+        len(bones),
+    )
+
+
 class SkeletonFit:
     """Pulls poses of one person toward the bone lengths seen so far; causal, one pose at a time."""
 
@@ -74,28 +116,23 @@ class SkeletonFit:
         self._skeleton = skeleton
         self._hips, self._pelvis = [index("RightHip"), index("LeftHip")], index("Pelvis")
         self._shoulders, self._nose = [index("RightShoulder"), index("LeftShoulder")], index("Nose")
-        (right_hip, left_hip), (right_shoulder, left_shoulder) = self._hips, self._shoulders
-        across_trunk = [
-            [right_hip, left_hip],
-            [right_hip, index("Thorax")], [left_hip, index("Thorax")],
-            [right_hip, left_shoulder], [left_hip, right_shoulder],
-        ]  # fmt: skip
-        groups = skeleton.rigid_bone_groups
-        self._ends = np.concatenate([skeleton.rigid_bone_indices, across_trunk])
-        self._group = np.concatenate([groups, groups.max() + np.array([1, 2, 2, 3, 3])])
-        self._sigma_segment_m = np.full(len(self._ends), SIGMA_RIGID_M)
-        self._sigma_segment_m[-4:] = SIGMA_BENDING_M
+        self._segments = segments_of(skeleton)
         self.reset()
 
     def reset(self) -> None:
         """Forget the person: the next pose comes back as it is."""
-        self._lengths = RunningMedian(int(self._group.max()) + 1, 0.03, 0.9, 0.001)
+        self._lengths = RunningMedian(self._segments.groups, 0.03, 0.9, 0.001)
         self._last_m: np.ndarray | None = None
 
     @property
     def bone_lengths_m(self) -> np.ndarray:
         """Running median length of each rigid bone of the skeleton, left and right pooled; NaN where never seen."""
-        return self._lengths.median[self._group[: len(self._skeleton.rigid_bones)]]
+        return self.lengths_m[self._segments.group[: self._segments.rigid]]
+
+    @property
+    def lengths_m(self) -> np.ndarray:
+        """Running median length of each group of `segments_of`, (G,); NaN where never seen."""
+        return self._lengths.median
 
     def refine(
         self, points_m: np.ndarray, confidence: np.ndarray, sigma_m: np.ndarray
@@ -118,9 +155,9 @@ class SkeletonFit:
         return refined_m, refined_sigma_m
 
     def _learn(self, points_m: np.ndarray, observed: np.ndarray, confidence: np.ndarray) -> None:
-        trusted = (observed & (confidence > 0.5))[self._ends].all(axis=1)
-        ends_m = points_m[self._ends[trusted]]
-        self._lengths.observe(self._group[trusted], np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1))
+        trusted = (observed & (confidence > 0.5))[self._segments.ends].all(axis=1)
+        ends_m = points_m[self._segments.ends[trusted]]
+        self._lengths.observe(self._segments.group[trusted], np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1))
 
     def _infer_missing(self, points_m: np.ndarray, sigma_m: np.ndarray, observed: np.ndarray) -> None:
         """Place joints that were not observed, in place: from the trunk and head, else as last seen on their parent."""
@@ -158,13 +195,13 @@ class SkeletonFit:
             points_m[missing] = last_m[missing] + np.median(shift_m[known], axis=0)
 
     def _fit(self, points_m: np.ndarray, sigma_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lengths_m = self._lengths.median[self._group]
+        lengths_m = self.lengths_m[self._segments.group]
         free = ~np.isnan(points_m.sum(axis=1))
-        usable = np.isfinite(lengths_m) & free[self._ends].all(axis=1)
+        usable = np.isfinite(lengths_m) & free[self._segments.ends].all(axis=1)
         if not usable.any():
             return points_m, sigma_m
-        ends, lengths_m = self._ends[usable], lengths_m[usable]
-        segment_variance = np.diag(self._sigma_segment_m[usable] ** 2)
+        ends, lengths_m = self._segments.ends[usable], lengths_m[usable]
+        segment_variance = np.diag(self._segments.sigma_m[usable] ** 2)
         segments = np.arange(len(ends))
         prior_variance = np.where(free[:, None], sigma_m**2, 0.0)
         target_m = np.where(free[:, None], points_m, 0.0)

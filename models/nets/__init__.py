@@ -1,0 +1,1 @@
+"""The networks, in torch: training, export and reference; nothing at run time imports this."""
