@@ -1,0 +1,1 @@
+"""Two running cameras to poses on the screen, for hours: the loop, its window, recording and replay."""
