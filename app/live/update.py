@@ -51,6 +51,7 @@ class LiveUpdate:
     cameras, rates, skew and drops, None in a replay; time_offset_s: how much later the right camera's pictures are than
     their timestamps say, as estimated from the motion and compensated for, None while unknown; refined, filtered,
     recording, paused: what is switched on.
+    raw: the pose before refinement and filter, in `frame_of_reference`; None without one or when it was not kept.
     picture: (H, W, 3) uint8 BGR as shown in the window, not to be written to.
     """
 
@@ -71,11 +72,17 @@ class LiveUpdate:
     filtered: bool = True
     recording: bool = False
     paused: bool = False
+    raw: Pose3D | None = None
     picture: np.ndarray | None = None
 
 
 class Listener(Protocol):
     """Receives the updates of the loop. `update` must come back at once, whatever its network or disk does."""
+
+    @property
+    def wants_picture(self) -> bool:
+        """Whether somebody looks at the pictures right now; when no listener has a use for them none need be drawn."""
+        ...
 
     def update(self, update: LiveUpdate) -> None:
         """Take an update; called from the thread of the loop, and with `picture` set from that of the drawing."""
