@@ -25,6 +25,8 @@ RETRY_PAUSE_S = 0.5
 CLOSE_WAIT_S = 0.7
 # How long the end of the program waits for such a thread: longer than any timeout of cv2 (ten seconds for devices).
 EXIT_WAIT_S = 11.0
+# Timestamps may be this much in the future: threads wake up a little early.
+CLOCK_SLACK_S = 0.005
 # Frames over which rate and jitter are measured.
 RATE_FRAMES = 90
 
@@ -34,11 +36,13 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class CapturedFrame:
     """One picture. image: (H, W, 3) uint8 BGR, not to be written to; timestamp_s: of time.monotonic(), when it was
-    taken or arrived; number: counted from 0, without gaps over reconnections."""
+    taken or arrived, later than that of the frame before; number: counted from 0, without gaps over reconnections;
+    jpeg: the picture as the camera sent it, where it sends JPEG."""
 
     image: np.ndarray
     timestamp_s: float
     number: int
+    jpeg: bytes | None = None
 
 
 class CameraState(Enum):
@@ -96,6 +100,7 @@ class CameraThread:
         self._state, self._error = CameraState.OPENING, CaptureError(f"{self.name}: being opened")
         self._received = self._unseen = self._failures = self._wrong_size = self._losses = 0
         self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
+        self._newest_s = -np.inf  # timestamp of the newest frame
         self._last_good_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"capture {self.name}", daemon=True)
         self._thread.start()
@@ -121,6 +126,11 @@ class CameraThread:
         """Have every frame from now on handed to a function, called in the camera's thread: it must be quick."""
         with self._changed:
             self._listeners = (*self._listeners, listener)
+
+    def remove_listener(self, listener: Callable[[CapturedFrame], None]) -> None:
+        """End what `add_listener` began; a call that is under way may still come."""
+        with self._changed:
+            self._listeners = tuple(each for each in self._listeners if each != listener)
 
     def wait_until_running(self, timeout_s: float = 8.0) -> CapturedFrame:
         """The first frame. Raises CaptureError, with the reason, when the source cannot work or takes too long."""
@@ -227,7 +237,7 @@ class CameraThread:
         self._last_good_s = time.monotonic()
         complaint = "no picture that can be decoded"
         while not self._stop.is_set():
-            timestamp_s = self._source.grab()
+            timestamp_s = self._on_our_clock(self._source.grab())
             image = self._source.retrieve()
             if self._stop.is_set():
                 return
@@ -237,10 +247,15 @@ class CameraThread:
                 complaint = self._size_complaint(size)
                 self._wrong_size += 1
             else:
-                self._publish(CapturedFrame(image, timestamp_s, self._received))
+                self._publish(CapturedFrame(image, timestamp_s, self._received, self._source.jpeg()))
                 continue
             if time.monotonic() - self._last_good_s > STALL_S:
                 raise CaptureError(f"{self.name}: {complaint} for {STALL_S:g} s")
+
+    def _on_our_clock(self, timestamp_s: float) -> float:
+        """The time of a frame, or now when it cannot be: a driver's clock that jumps must not bring disorder."""
+        now_s = time.monotonic()
+        return timestamp_s if self._newest_s < timestamp_s <= now_s + CLOCK_SLACK_S else now_s
 
     def _size_complaint(self, size_px: tuple[int, int]) -> str:
         """Words for pictures of a wrong size; raises CaptureError when a certain size was asked for from the start."""
@@ -265,6 +280,7 @@ class CameraThread:
             self._received += 1
             self._last_good_s = time.monotonic()
             self._times_s.append(frame.timestamp_s)
+            self._newest_s = frame.timestamp_s
             self._state = CameraState.RUNNING
             self._changed.notify_all()
         for listener in listeners:

@@ -113,6 +113,9 @@ class DeviceSource:
             return None
         return image if read else None
 
+    def jpeg(self) -> None:
+        """Pictures come decoded."""
+
     def interrupt(self) -> None:
         """Nothing interrupts cv2's wait for a device."""
 

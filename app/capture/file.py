@@ -116,6 +116,9 @@ class FileSource:
         read, image = self._capture.retrieve()
         return image if read else None
 
+    def jpeg(self) -> None:
+        """Pictures come decoded."""
+
     def interrupt(self) -> None:
         """End a waiting `grab`."""
         self._stop.set()

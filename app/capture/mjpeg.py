@@ -169,6 +169,10 @@ class MjpegSource:
         """Decode the picture; None when it is damaged."""
         return cv2.imdecode(np.frombuffer(self._picture, np.uint8), cv2.IMREAD_COLOR)
 
+    def jpeg(self) -> bytes | None:
+        """The picture as it arrived."""
+        return self._picture or None
+
     def interrupt(self) -> None:
         """Cut the connection under a waiting read."""
         active = self._socket

@@ -85,6 +85,9 @@ class FfmpegSource:
         read, image = self._capture.retrieve()
         return image if read else None
 
+    def jpeg(self) -> None:
+        """Pictures come decoded."""
+
     def interrupt(self) -> None:
         """Nothing interrupts FFmpeg but its own timeouts."""
 
@@ -130,6 +133,10 @@ class HttpSource:
     def retrieve(self) -> np.ndarray | None:
         """See `Source`."""
         return self._active.retrieve()
+
+    def jpeg(self) -> bytes | None:
+        """See `Source`."""
+        return self._active.jpeg()
 
     def interrupt(self) -> None:
         """See `Source`."""

@@ -41,6 +41,10 @@ class Source(Protocol):
         """The frame grabbed last: (H, W, 3) uint8 BGR, an array of its own; None when it cannot be decoded."""
         ...
 
+    def jpeg(self) -> bytes | None:
+        """The frame grabbed last as it arrived, if that was a JPEG; for recording without encoding again."""
+        ...
+
     def interrupt(self) -> None:
         """From another thread: make a waiting `open` or `grab` come back soon, if that can be done."""
         ...

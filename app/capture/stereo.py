@@ -75,6 +75,11 @@ class StereoCapture:
             for side, camera in enumerate(self._cameras):
                 camera.add_listener(partial(self._match, side))
 
+    @property
+    def cameras(self) -> tuple[CameraThread, ...]:
+        """Left and right, or the one that delivers both views."""
+        return self._cameras
+
     def wait_until_running(self, timeout_s: float = 8.0) -> None:
         """Wait for the first frame of each camera; raises CaptureError with the reason when one gives none."""
         for camera in self._cameras:
@@ -168,7 +173,7 @@ class StereoCapture:
             return
         if self._pair is not None:
             self._unseen += 1
-        pair = FramePair(left, right, (left_s + right_s) / 2, self._pairs)
+        pair = FramePair(left, right, (left_s + right_s) / 2, self._pairs, right_s - left_s)
         self._pair = CapturedPair(pair, right_s - left_s, left_s, right_s)
         self._recent.append((pair.timestamp_s, right_s - left_s))
         self._pairs += 1
