@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -54,6 +55,14 @@ class FrameResult:
     stage_ms: dict[str, float]
 
 
+class ViewAligner(Protocol):
+    """Brings the joints of cameras that do not run in step to a common time."""
+
+    def align(self, left: Pose2D, right: Pose2D, pair: FramePair) -> tuple[Pose2D, Pose2D, float]:
+        """Both views as they were at one moment, and that moment. left, right: body17 in rectified pixels."""
+        ...
+
+
 @contextmanager
 def timed(stage_ms: dict[str, float], stage: str) -> Iterator[None]:
     """Note how long the block takes."""
@@ -93,7 +102,15 @@ def lift(
 class Pipeline:
     """Detect, triangulate, refine: for the frames of one rig, in order."""
 
-    def __init__(self, rectifier: Rectifier, detector: StereoDetector, denoiser: Denoiser) -> None:
+    def __init__(
+        self,
+        rectifier: Rectifier,
+        detector: StereoDetector,
+        denoiser: Denoiser,
+        aligner: ViewAligner | None = None,
+    ) -> None:
+        """aligner: for views that were not recorded in step; None takes them as they are."""
+        self._aligner = aligner
         self.rectifier = rectifier
         self.detector = detector
         self.denoiser = denoiser
@@ -111,7 +128,10 @@ class Pipeline:
         if detections[0] is not None and detections[1] is not None:
             with timed(stage_ms, "triangulate"):
                 left, right = self._rectified(0, detections[0]), self._rectified(1, detections[1])
-                raw, epipolar_px = lift(self.rectifier.rig, self.rows, left, right, pair.timestamp_s)
+                timestamp_s = pair.timestamp_s
+                if self._aligner is not None:
+                    left, right, timestamp_s = self._aligner.align(left, right, pair)
+                raw, epipolar_px = lift(self.rectifier.rig, self.rows, left, right, timestamp_s)
             if raw is not None:
                 with timed(stage_ms, "refine"):
                     pose = self.denoiser.denoise(self.rectifier.rig, left, right, raw)
