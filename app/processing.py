@@ -38,6 +38,7 @@ from .outputs.writers import OutputWriters
 from .overlay import Overlay, OverlayFrame, ViewOverlay
 from .pipeline import FrameResult, Pipeline, timed
 from .quality import ExchangedViews, RunQuality
+from .reference import ReferenceFrame, check_world
 
 # Pictures that may wait to be drawn; each holds two full frames.
 WAITING_RESULTS = 3
@@ -110,15 +111,8 @@ def check_run(rig: StereoRig, options: RunOptions) -> None:
 
     Raises UserError when the folder cannot be used or the rig has no world frame for `options.world`.
     """
-    _check_world(rig, options)
+    check_world(rig, options.world)
     check_output_folder(options.output, options.force)
-
-
-def _check_world(rig: StereoRig, options: RunOptions) -> None:
-    if options.world and rig.world_from_left is None:
-        raise UserError(
-            "--world: the rig file has no world_from_left; leave the option out to get poses in the left camera's frame"
-        )
 
 
 class StopRequest:
@@ -197,12 +191,6 @@ class _OverlayThread:
             self._writer.close()
 
 
-def _frame_of_reference(world: bool) -> str:
-    if world:
-        return "world frame of the rig file, metres"
-    return "left camera as calibrated: x right, y down, z forward, metres"
-
-
 class _Run:
     """The state of one run."""
 
@@ -210,14 +198,7 @@ class _Run:
         self._source, self._rig, self._pipeline, self._options = source, rig, pipeline, options
         self._quality = RunQuality(pipeline.rectifier)
         self._overlay: _OverlayThread | None = None
-        rotation = pipeline.rectifier.rig.left_from_rectified
-        _check_world(rig, options)
-        self._translation_m: np.ndarray | float = 0.0
-        self._left_from_rectified = self._output_from_rectified = rotation
-        if options.world:
-            assert rig.world_from_left is not None, "checked above"
-            self._output_from_rectified = rig.world_from_left.rotation @ rotation
-            self._translation_m = rig.world_from_left.translation_m
+        self._reference = ReferenceFrame(rig, pipeline.rectifier, options.world)
         self._made_folder = not options.output.exists()
         prepare_output_folder(options.output, options.force)
 
@@ -244,12 +225,8 @@ class _Run:
         return report
 
     def _write_everything(self, stop: StopRequest) -> None:
-        recording = Recording(
-            BODY17.joints,
-            self._source.frames_per_second,
-            _frame_of_reference(self._options.world),
-            self._options.world,
-        )
+        reference = self._reference
+        recording = Recording(BODY17.joints, self._source.frames_per_second, reference.words, reference.z_up)
         with OutputWriters(self._options.output, recording) as writers:
             try:
                 self._loop(writers, stop)
@@ -270,7 +247,7 @@ class _Run:
                 with timed(stage_ms, "rectify"):
                     left, right = self._pipeline.rectifier.images(pair.left, pair.right)
                 result = self._pipeline.process(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms)
-                record = self._record(result)
+                record = self._reference.record(result)
                 self._quality.observe(result, (time.perf_counter() - began_s) * 1e3)
                 if self._quality.views_decided:
                     forget_replaced(self._options.output)
@@ -280,16 +257,6 @@ class _Run:
                 if self._options.observe is not None:
                     self._options.observe(result, record)
                 bar.update()
-
-    def _record(self, result: FrameResult) -> PoseRecord:
-        index, timestamp_s = result.pair.index, result.pair.timestamp_s
-        if result.person is None:
-            return PoseRecord.without_pose(index, timestamp_s, len(BODY17))
-        raw, pose = (
-            each.moved(self._output_from_rectified, self._translation_m)
-            for each in (result.person.raw, result.person.pose)
-        )
-        return PoseRecord(index, timestamp_s, pose.points_m, raw.points_m, pose.confidence, pose.sigma_m)
 
     def _draw(self, result: FrameResult) -> None:
         if self._overlay is None:
@@ -301,7 +268,7 @@ class _Run:
                 (width, height),
                 self._source.frames_per_second,
             )
-        pose = result.person.pose.moved(self._left_from_rectified) if result.person is not None else None
+        pose = result.person.pose.moved(self._reference.left_from_rectified) if result.person is not None else None
         self._quality.add_stage("draw", self._overlay.submit(result, pose, self._quality.status(result)))
 
     def _write_summary(self, report: RunReport, started_s: float, broken_off: str) -> None:
@@ -316,7 +283,7 @@ class _Run:
             "denoiser": self._pipeline.denoiser.name,
             "device": "cpu",
             "rectification": self._pipeline.rectifier.mode,
-            "frame_of_reference": _frame_of_reference(self._options.world),
+            "frame_of_reference": self._reference.words,
             "version": version("binopose"),
         }
         write_json(self._options.output / "summary.json", report.summary)
