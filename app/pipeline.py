@@ -138,6 +138,11 @@ class Pipeline:
                 person = PersonResult(left, right, raw, pose, epipolar_px)
         return FrameResult(pair, detections, person, stage_ms)
 
+    def reset(self) -> None:
+        """Forget the person: the next one may be somebody else."""
+        self.detector.reset()
+        self.denoiser.reset()
+
     def _rectified(self, view: int, detection: Pose2D) -> Pose2D:
         body = detection.to_skeleton(BODY17)
         return Pose2D(self.rectifier.points(view, body.points_px), body.confidence, BODY17)
