@@ -11,6 +11,7 @@ import numpy as np
 
 from ...calibration.rectify import Rectifier
 from ...models.pose import Pose2D
+from ..session import ON_CPU, EngineChoice
 from .blazepose import PERSON_FILE
 from .person import REGION_SCALE, BlazePosePersonDetector, PersonCandidate
 from .pose_network import Pictures, PoseReading, Regions
@@ -48,7 +49,8 @@ class RtmPoseNetwork:
         return left, right
 
     def close(self) -> None:
-        """Nothing to release: the session goes with the object."""
+        """Give the network's memory back."""
+        self._model.session.close()
 
     def _read(self, pictures: Sequence[np.ndarray], regions: Sequence[Region]) -> list[PoseReading]:
         size_px = self._model.input_size_px
@@ -85,15 +87,16 @@ def open_detector(
     rectifier: Rectifier,
     model: Path,
     person_weights_dir: Path,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    engine: EngineChoice = ON_CPU,
     threads: int | None = None,
 ) -> StereoTracker:
     """RTMPose for a pair of cameras; BlazePose's person detector finds the person to begin with.
 
     model: ONNX file or OpenMMLab SDK zip; person_weights_dir: the folder with BlazePose's files; threads: for one
-    inference, None for as many as there are cores, four at most.
-    Raises PoseModelError or LiteRtUnavailable when a runtime is missing or a file does not hold what is expected.
+    inference on the CPU, None for as many as there are cores, four at most.
+    Raises PoseModelError, EngineUnavailable or LiteRtUnavailable when a runtime is missing or a file does not hold what
+    is expected.
     """
-    network = RtmPoseNetwork(SimccModel(model, threads or min(4, os.cpu_count() or 1), providers))
+    network = RtmPoseNetwork(SimccModel(model, threads or min(4, os.cpu_count() or 1), engine))
     person_detector = BlazePosePersonDetector(person_weights_dir / PERSON_FILE)
     return StereoTracker("rtmpose", rectifier, person_detector, network)

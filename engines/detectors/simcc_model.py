@@ -6,10 +6,8 @@ SimCC (Li et al., ECCV 2022) answers with two histograms per joint, one over the
 
 from __future__ import annotations
 
-import importlib
 import json
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +16,9 @@ import numpy as np
 
 from ...calibration.errors import UserError
 from ...models.skeleton import COCO17, HALPE26, Skeleton
+from ..engine import run_in_batches
+from ..model_file import require_kind, require_skeleton
+from ..session import ON_CPU, EngineChoice
 
 NETWORK_MEMBER = "end2end.onnx"
 PIPELINE_MEMBER = "pipeline.json"
@@ -32,7 +33,7 @@ EXPECTED = "expected a top-down pose network with SimCC outputs (RTMPose), as ON
 
 
 class PoseModelError(UserError):
-    """A file that is no pose network this program can run, or whose runtime is missing."""
+    """A file that is no pose network this program can run."""
 
 
 @dataclass(frozen=True)
@@ -87,67 +88,45 @@ def _preprocessing(path: Path, pipeline: Any) -> Preprocessing:
 class SimccModel:
     """A pose network: crops in, joints in crop pixels out.
 
-    input_size_px: (width, height) of a crop; providers: what ONNX Runtime shall run it on, best first.
+    input_size_px: (width, height) of a crop.
     """
 
-    def __init__(self, path: Path, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise PoseModelError(
-                f"the RTMPose detector needs the package onnxruntime, which cannot be imported ({error}): "
-                "pip install 'binopose[cpu]'"
-            ) from error
+    def __init__(self, path: Path, threads: int, engine: EngineChoice = ON_CPU) -> None:
+        """threads: for one inference on the CPU.
+
+        Raises PoseModelError or ModelFileError when the file holds something else, EngineUnavailable.
+        """
         if not path.is_file():
             raise PoseModelError(f"{path}: no such file; {EXPECTED}. Get one with: binopose models fetch rtmpose-s")
+        network, self.preprocessing = None, Preprocessing()
         if zipfile.is_zipfile(path) or path.suffix.lower() == ".zip":
             network, self.preprocessing = _read_archive(path)
-        else:
-            network, self.preprocessing = path.read_bytes(), Preprocessing()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Idle threads that spin slow every other network of the program down.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        self._runtime_errors = _runtime_errors()
-        try:
-            self._session: Any = onnxruntime.InferenceSession(network, options, providers=list(providers))
-        except self._runtime_errors as error:
-            raise PoseModelError(f"{path}: {EXPECTED}; ONNX Runtime cannot load it: {_first_line(error)}") from error
-        running_on = self._session.get_providers()[0]
-        if running_on != providers[0]:
-            raise PoseModelError(f"{path}: was to run on {providers[0]}, but ONNX Runtime fell back to {running_on}")
+        self.session = engine.open(path, threads, network)
         self.path = path
         self._read_input()
         self._try_out()
+        if self.session.card is not None:
+            require_skeleton(path, require_kind(path, self.session.card, "detector"), self.skeleton)
 
     def _read_input(self) -> None:
-        inputs = self._session.get_inputs()
-        shape = inputs[0].shape if len(inputs) == 1 else []
-        if len(shape) != 4 or shape[1] != 3 or not all(isinstance(n, int) for n in shape[2:]):
+        inputs = self.session.inputs
+        shape = inputs[0].shape if len(inputs) == 1 else ()
+        if len(shape) != 4 or shape[1] != 3 or shape[2] is None or shape[3] is None:
             raise PoseModelError(
                 f"{self.path}: {EXPECTED}, so one input of shape (batch, 3, height, width) with fixed height and "
-                f"width; found {[(i.name, i.shape) for i in inputs]}"
+                f"width; found {', '.join(map(str, inputs))}"
             )
         self._input_name = inputs[0].name
-        self.input_size_px = (int(shape[3]), int(shape[2]))
-        self._fixed_batch = shape[0] if isinstance(shape[0], int) else None
-        if self._fixed_batch not in (None, 1, 2):
-            raise PoseModelError(f"{self.path}: expected a batch of 1, 2 or any size, found {self._fixed_batch}")
+        self.input_size_px = (shape[3], shape[2])
+        if shape[0] not in (None, 1, 2):
+            raise PoseModelError(f"{self.path}: expected a batch of 1, 2 or any size, found {shape[0]}")
 
     def _try_out(self) -> None:
         """Learn from one inference what the outputs are: their declared shapes are often symbolic."""
-        names = [output.name for output in self._session.get_outputs()]
-        order = ["simcc_x", "simcc_y"] if {"simcc_x", "simcc_y"} <= set(names) else names[:2]
+        names = [output.name for output in self.session.outputs]
+        self._output_names = ["simcc_x", "simcc_y"] if {"simcc_x", "simcc_y"} <= set(names) else names[:2]
         width, height = self.input_size_px
-        self._output_names = order
-        blank = np.zeros((self._fixed_batch or 1, 3, height, width), np.float32)
-        try:
-            outputs = self._session.run(order, {self._input_name: blank})
-        except self._runtime_errors as error:
-            raise PoseModelError(f"{self.path}: the network does not run: {_first_line(error)}") from error
-        shapes = [np.shape(output) for output in outputs]
+        shapes = [output.shape for output in self._histograms(np.zeros((1, 3, height, width), np.float32))]
         fits = len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and shapes[0][:2] == shapes[1][:2]
         ratios = (shapes[0][2] / width, shapes[1][2] / height) if fits else (0.0, 1.0)
         if not fits or ratios[0] != ratios[1] or ratios[0] < 1:
@@ -179,22 +158,5 @@ class SimccModel:
         return np.ascontiguousarray((pixels * scale + shift).transpose(0, 3, 1, 2))
 
     def _histograms(self, batch: np.ndarray) -> list[np.ndarray]:
-        size = self._fixed_batch or len(batch)
-        missing = -len(batch) % size
-        padded = np.concatenate([batch, np.zeros_like(batch[:1]).repeat(missing, axis=0)]) if missing else batch
-        runs = [
-            self._session.run(self._output_names, {self._input_name: padded[start : start + size]})
-            for start in range(0, len(padded), size)
-        ]
-        return [np.concatenate([np.asarray(run[axis]) for run in runs])[: len(batch)] for axis in (0, 1)]
-
-
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """What ONNX Runtime raises: types of its own, without a common base."""
-    state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-    kinds = [value for value in vars(state).values() if isinstance(value, type)]
-    return (*(kind for kind in kinds if issubclass(kind, Exception)), ValueError)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        outputs = run_in_batches(self.session, {self._input_name: batch})
+        return [outputs[name] for name in self._output_names]

@@ -240,5 +240,6 @@ def test_missing_file_and_missing_runtime_are_named(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="no such file"):
         SimccModel(tmp_path / "none.onnx", threads=1)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "colours.onnx").write_bytes(colour_network(17))
     with pytest.raises(UserError, match=r"pip install 'binopose\[cpu\]'"):
-        SimccModel(tmp_path / "none.onnx", threads=1)
+        SimccModel(tmp_path / "colours.onnx", threads=1)
