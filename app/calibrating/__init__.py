@@ -2,6 +2,5 @@
 
 from .selection import PictureFolder
 from .session import SessionOptions, TooFewPairsError, capture_guided
-from .window import PreviewFile, Window
 
-__all__ = ["PictureFolder", "PreviewFile", "SessionOptions", "TooFewPairsError", "Window", "capture_guided"]
+__all__ = ["PictureFolder", "SessionOptions", "TooFewPairsError", "capture_guided"]

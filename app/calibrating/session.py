@@ -14,6 +14,7 @@ from ...calibration.lens import LensName
 from ...calibration.pictures import PicturePair
 from ...calibration.solve import MIN_PAIRS
 from ..capture import CameraState, CapturedPair, StereoCapture
+from ..window import PreviewFile, Window
 from .guide import (
     Attitude,
     Guide,
@@ -28,7 +29,6 @@ from .panel import GuideFrame, GuidePanel, Mood
 from .search import PairSearch, SearchedPair
 from .selection import Outcome, PairSelection, PictureFolder
 from .verdict import Finding, RunningVerdict
-from .window import PreviewFile, Window
 
 # Between two pictures of the window: more would only take time from the search.
 SHOW_INTERVAL_S = 1 / 20

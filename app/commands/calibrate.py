@@ -18,13 +18,15 @@ from ...calibration.report import write_report
 from ...calibration.rig import StereoRig
 from ...calibration.rig_file import save_rig
 from ...calibration.video_pairs import DEFAULT_PAIRS, is_video, pick_pairs
-from ..calibrating import PictureFolder, PreviewFile, SessionOptions, Window, capture_guided
+from ..calibrating import PictureFolder, SessionOptions, capture_guided
 from ..capture import CameraOptions, open_stereo
 from ..console import Progress, print_line, print_warning, progress
+from ..window import PreviewFile, Window
 from .common import EXIT_REFUSED
 
 # Leftovers named one by one in the terminal; the report has them all.
 NAMED = 8
+NO_WINDOW = "add --headless, with --preview FILE.png to see the picture all the same"
 # A guided capture ends here at the latest; more pairs would hardly add anything.
 MOST_LIVE_PAIRS = 40
 
@@ -151,7 +153,7 @@ def _run_live(args: argparse.Namespace, board: Board) -> int:
     preview = PreviewFile(args.preview) if args.preview is not None else None
     extra = _gather_extra(args)
     with ExitStack() as stack:
-        window = None if args.headless else stack.enter_context(Window("binopose calibrate"))
+        window = None if args.headless else stack.enter_context(Window("binopose calibrate", NO_WINDOW))
         capture = stack.enter_context(open_stereo(args.left, args.right, camera_options))
         # Temporary pictures stay too: what went wrong can be looked into, and nobody has to hold up a board twice.
         folder = PictureFolder(

@@ -10,17 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from binopose.app.calibrating import PictureFolder, PreviewFile, SessionOptions, TooFewPairsError, capture_guided
+from binopose.app.calibrating import PictureFolder, SessionOptions, TooFewPairsError, capture_guided
 from binopose.app.calibrating.guide import Guide, attitude_of, missing_tasks, reachable_thirds, thirds_of, would_do
 from binopose.app.calibrating.panel import GuideFrame, GuidePanel
 from binopose.app.calibrating.search import SearchedPair, find_in_moving_picture
 from binopose.app.calibrating.selection import PairSelection
 from binopose.app.calibrating.session import reason_to_end
 from binopose.app.calibrating.verdict import Finding
-from binopose.app.calibrating.window import WindowError, check_display
 from binopose.app.capture import CapturedPair, open_stereo
 from binopose.app.commands import calibrate
 from binopose.app.frames import FramePair
+from binopose.app.window import PreviewFile, WindowError, check_display
 from binopose.calibration.boards import Board, BoardKind
 from binopose.calibration.judge import Judgement, Reason
 from binopose.calibration.pictures import PicturesError
@@ -411,10 +411,10 @@ def test_no_display_is_an_error_and_no_abort(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(WindowError, match=r"neither DISPLAY nor WAYLAND_DISPLAY.*--headless"):
-        check_display()
+        check_display(calibrate.NO_WINDOW)
     monkeypatch.setenv("DISPLAY", ":65535")  # set, but nobody there
     with pytest.raises(WindowError, match=r"no window can be opened here \(.+\); add --headless"):
-        check_display()
+        check_display(calibrate.NO_WINDOW)
     with pytest.raises(WindowError, match=r"now\.gif: expected a picture file"):
         PreviewFile(tmp_path / "now.gif")
 

@@ -1,4 +1,4 @@
-"""Where the preview goes: a window, or a picture file that is replaced again and again."""
+"""Where the picture of a running command goes: a window, or a file that is replaced again and again."""
 
 from __future__ import annotations
 
@@ -7,29 +7,49 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import cv2
 import numpy as np
 
-from ...calibration.errors import UserError
+from ..calibration.errors import UserError
 
 PROBE_TIMEOUT_S = 30.0
 FILE_INTERVAL_S = 0.5
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
+_MOUSE_EVENTS: dict[int, Literal["press", "drag", "release", "double", "wheel"]] = {
+    cv2.EVENT_LBUTTONDOWN: "press",
+    cv2.EVENT_MOUSEMOVE: "drag",
+    cv2.EVENT_LBUTTONUP: "release",
+    cv2.EVENT_LBUTTONDBLCLK: "double",
+    cv2.EVENT_MOUSEWHEEL: "wheel",
+}
+
+
 class WindowError(UserError):
     """A window or preview that cannot be had."""
 
 
-def check_display() -> None:
-    """Raise WindowError when no window can be opened here.
+@dataclass(frozen=True, slots=True)
+class MouseEvent:
+    """What the mouse did, in pixels of the picture shown. steps: of the wheel, forward positive."""
+
+    kind: Literal["press", "drag", "release", "double", "wheel"]
+    x_px: int
+    y_px: int
+    steps: int = 0
+
+
+def check_display(advice: str) -> None:
+    """Raise WindowError when no window can be opened here. advice: what to do then, for the message.
 
     Qt ends the whole process when there is no display, so another process tries first.
     """
-    advice = "add --headless, with --preview FILE.png to see the picture all the same"
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise WindowError(f"no display to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set); {advice}")
     program = "import cv2; cv2.namedWindow('binopose'); cv2.waitKey(1)"
@@ -45,26 +65,41 @@ def check_display() -> None:
 
 
 class Window:
-    """A window with keys."""
+    """A window with keys and mouse; everything in one thread."""
 
-    def __init__(self, title: str) -> None:
-        """Raises WindowError where no window can be opened."""
-        check_display()
+    def __init__(self, title: str, advice: str, on_mouse: Callable[[MouseEvent], None] | None = None) -> None:
+        """Raises WindowError, with the advice, where no window can be opened. on_mouse: called from `show`."""
+        check_display(advice)
         self._title = title
         self._shown = False
+        self._on_mouse = on_mouse
         # Without Qt's tool bar, and scaled with its shape kept.
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        if on_mouse is not None:
+            cv2.setMouseCallback(title, self._mouse)
 
-    def show(self, picture: np.ndarray) -> str:
-        """Show a picture (H, W, 3) and return the key pressed since: "" for none, "escape" also for a closed window."""
-        if not self._shown:
-            cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
-        cv2.imshow(self._title, picture)
+    def _mouse(self, event: int, x_px: int, y_px: int, flags: int, _: object) -> None:
+        kind = _MOUSE_EVENTS.get(event)
+        if self._on_mouse is None or kind is None:
+            return
+        if kind == "drag" and not flags & cv2.EVENT_FLAG_LBUTTON:
+            return
+        self._on_mouse(MouseEvent(kind, x_px, y_px, (1 if flags > 0 else -1) if kind == "wheel" else 0))
+
+    def show(self, picture: np.ndarray | None) -> str:
+        """Show a picture (H, W, 3), or with None leave the one shown, and return the key pressed since.
+
+        "" stands for no key, "escape" also for a closed window.
+        """
+        if picture is not None:
+            if not self._shown:
+                cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
+            cv2.imshow(self._title, picture)
         code = cv2.waitKey(1)
         # The window becomes visible while keys are waited for; asked before, it would count as closed.
         if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return "escape"
-        self._shown = True
+        self._shown |= picture is not None
         if code < 0:
             return ""
         return "escape" if code & 0xFF == 27 else chr(code & 0xFF).lower()
