@@ -1,0 +1,120 @@
+"""Poses over OSC: a message for every joint, and bones for avatars as the VMC protocol names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+from pythonosc.osc_message import OscMessage
+from pythonosc.osc_message_builder import OscMessageBuilder
+
+from ...models.pose import Pose3D
+from ..live.update import LiveUpdate
+from .addresses import Address
+from .datagrams import DatagramSender
+from .message import unix_time_s
+from .newest import NewestWorker
+from .vmc import Stage, avatar_bones
+
+# One Ethernet packet, less the heads of IP and UDP; a bundle has a head, and a length before each message.
+PACKET_BYTES = 1472
+BUNDLE_HEAD_BYTES = 16
+LENGTH_BYTES = 4
+UNKNOWN_SIGMA = -1.0
+# /VMC/Ext/OK: an avatar is loaded, calibrated, in the normal mode.
+LOADED, CALIBRATED, NORMAL_MODE = 1, 3, 0
+
+
+class OscStream:
+    """Sends every update as OSC bundles. Follows `Listener`. Raises UserError when the host cannot be found."""
+
+    wants_picture = False
+
+    def __init__(self, address: Address) -> None:
+        self._sender = DatagramSender(address)
+        self._stage = Stage()
+        self._started_s: float | None = None
+        self._worker = NewestWorker("osc stream", self._send)
+
+    def update(self, update: LiveUpdate) -> None:
+        """Send the pose of an update, unless a newer one comes first."""
+        if update.picture is None:
+            self._worker.put(update)
+
+    def _send(self, update: LiveUpdate) -> None:
+        if self._started_s is None:
+            self._started_s = update.timestamp_s
+        messages = [*state_messages(update)]
+        if update.pose is not None:
+            messages += joint_messages(update.pose)
+        messages += vmc_messages(update, self._stage, update.timestamp_s - self._started_s)
+        for datagram in bundles(messages):
+            self._sender.send(datagram)
+
+    def close(self) -> None:
+        """End the thread and close the socket."""
+        self._worker.close()
+        self._sender.close()
+
+
+def state_messages(update: LiveUpdate) -> Iterator[OscMessage]:
+    """What holds for all joints of an update."""
+    yield _message("/binopose/frame", "ss", [update.frame_of_reference, "z" if update.z_up else "-y"])
+    yield _message(
+        "/binopose/state",
+        "iddsss",
+        [
+            update.number,
+            update.timestamp_s,
+            unix_time_s(update.timestamp_s),
+            update.tracking.value,
+            update.health.light,
+            update.health.reason,
+        ],
+    )
+
+
+def joint_messages(pose: Pose3D) -> Iterator[OscMessage]:
+    """Place, confidence and uncertainty of every joint that has a place; unknown uncertainty is -1."""
+    for name, point_m, confidence, sigma_m in zip(
+        pose.skeleton.joints, pose.points_m, pose.confidence, pose.sigma_m, strict=True
+    ):
+        if np.isfinite(point_m).all():
+            values = [*point_m, confidence, *np.where(np.isfinite(sigma_m), sigma_m, UNKNOWN_SIGMA)]
+            yield _message(f"/binopose/joint/{name}", "fffffff", values)
+
+
+def vmc_messages(update: LiveUpdate, stage: Stage, elapsed_s: float) -> Iterator[OscMessage]:
+    """State, clock, root and bones in the words of the VMC protocol (2.7); no bones without a pose."""
+    pose = update.pose
+    bones = []
+    if pose is not None:
+        bones = avatar_bones(stage.place(pose.points_m, update.z_up, pose.timestamp_s))
+    yield _message("/VMC/Ext/OK", "iiii", [LOADED, CALIBRATED, NORMAL_MODE, int(bool(bones))])
+    yield _message("/VMC/Ext/T", "f", [elapsed_s])
+    if bones:
+        yield _message("/VMC/Ext/Root/Pos", "sfffffff", ["root", 0, 0, 0, 0, 0, 0, 1])
+    for bone in bones:
+        yield _message("/VMC/Ext/Bone/Pos", "sfffffff", [bone.name, *bone.position_m, *bone.rotation_xyzw])
+
+
+def bundles(messages: Iterable[OscMessage]) -> Iterator[bytes]:
+    """Pack messages, in order, into as few bundles as fit into a packet each."""
+    bundle, size = OscBundleBuilder(IMMEDIATELY), BUNDLE_HEAD_BYTES
+    for message in messages:
+        added = LENGTH_BYTES + message.size
+        if size + added > PACKET_BYTES and size > BUNDLE_HEAD_BYTES:
+            yield bundle.build().dgram
+            bundle, size = OscBundleBuilder(IMMEDIATELY), BUNDLE_HEAD_BYTES
+        bundle.add_content(message)
+        size += added
+    if size > BUNDLE_HEAD_BYTES:
+        yield bundle.build().dgram
+
+
+def _message(address: str, types: str, values: Iterable[str | float | int]) -> OscMessage:
+    builder = OscMessageBuilder(address)
+    for kind, value in zip(types, values, strict=True):
+        builder.add_arg(float(value) if kind in "fd" else value, kind)
+    return builder.build()
