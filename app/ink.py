@@ -18,6 +18,9 @@ OUTLINE: Colour = (18, 16, 14)
 TEXT: Colour = (235, 232, 230)
 FAINT_TEXT: Colour = (160, 152, 146)
 WARNING: Colour = (60, 190, 250)
+# Bluish green and a light vermilion of the same palette.
+GOOD: Colour = (138, 186, 48)
+BAD: Colour = (80, 120, 255)
 
 # cv2 draws at fractions of a pixel when coordinates come as integers with this many binary places.
 SUBPIXEL_BITS = 4
@@ -157,6 +160,24 @@ def text_width_px(text: str, size_px: int, weight: int = 400) -> int:
     rehearsal = np.zeros((size_px * 2, 1, 3), np.uint8)
     after, _ = cv2.putText(rehearsal, text, (0, size_px), TEXT, _font(), size_px, weight)
     return after[0]
+
+
+def wrapped(text: str, width_px: int, size_px: int) -> list[str]:
+    """Words in lines no wider than that; at least one line."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if lines[-1] and text_width_px(longer, size_px) > width_px:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def frame(part: np.ndarray, colour: Colour, width_px: int) -> None:
+    """Draw a border just inside a part of a picture. Drawn in place."""
+    part[:width_px] = part[-width_px:] = colour
+    part[:, :width_px] = part[:, -width_px:] = colour
 
 
 def tag(image: np.ndarray, text: str, left_px: int, top_px: int, size_px: int) -> None:

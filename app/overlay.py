@@ -31,12 +31,14 @@ class ViewOverlay:
     """One view and what belongs on it.
 
     image: (H, W, 3) uint8 BGR; detected: the joints found in it, or None; refined_px: (J, 2) the pose in space as it
-    appears in this picture, NaN where it does not, or None. All in pixels of `image`.
+    appears in this picture, NaN where it does not, or None. All in pixels of `image`; lost: why there are no new
+    pictures, "" while there are: the view is darkened and says so.
     """
 
     image: np.ndarray
     detected: Pose2D | None = None
     refined_px: np.ndarray | None = None
+    lost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class OverlayFrame:
     """Everything one composed picture shows.
 
     pose: in a frame with x right, y down, z forward, metres, or None; stage_ms: duration of each stage, in the order
-    shown; status: a few words, shown as a warning.
+    shown; status: a few words, shown as a warning; uncertainty: draw an ellipsoid of one standard deviation around
+    every joint.
     """
 
     left: ViewOverlay
@@ -54,10 +57,11 @@ class OverlayFrame:
     timestamp_s: float
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     status: str = ""
+    uncertainty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Box:
+class Box:
     """A part of the composed picture, in pixels."""
 
     left: int
@@ -66,56 +70,63 @@ class _Box:
     height: int
 
     def of(self, canvas: np.ndarray) -> np.ndarray:
+        """The part of a picture."""
         return canvas[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
     size_px: tuple[int, int]
-    views: tuple[_Box, _Box]
-    turning: _Box
-    plan: _Box
-    strip: _Box
+    views: tuple[Box, Box]
+    turning: Box
+    plan: Box
+    strip: Box
 
 
 def _even(value: float) -> int:
     return 2 * round(value / 2)
 
 
-def _layout(view_size_px: tuple[int, int]) -> _Layout:
+def _layout(view_size_px: tuple[int, int], strip_height_px: int) -> _Layout:
     """Views beside each other; the space beside them if they are tall, below if they are wide."""
     aspect = view_size_px[0] / view_size_px[1]
     if aspect < 1:
         view_height, view_width = PORTRAIT_HEIGHT_PX, _even(PORTRAIT_HEIGHT_PX * aspect)
         panel_left = 2 * (view_width + GAP_PX)
         turning_height = _even(0.62 * view_height)
-        turning = _Box(panel_left, 0, PORTRAIT_PANEL_WIDTH_PX, turning_height)
+        turning = Box(panel_left, 0, PORTRAIT_PANEL_WIDTH_PX, turning_height)
         plan_top = turning_height + GAP_PX
-        plan = _Box(panel_left, plan_top, PORTRAIT_PANEL_WIDTH_PX, view_height - plan_top)
+        plan = Box(panel_left, plan_top, PORTRAIT_PANEL_WIDTH_PX, view_height - plan_top)
         width, bottom = panel_left + PORTRAIT_PANEL_WIDTH_PX, view_height
     else:
         view_width, view_height = LANDSCAPE_VIEW_WIDTH_PX, _even(LANDSCAPE_VIEW_WIDTH_PX / aspect)
         width, panel_top = 2 * view_width + GAP_PX, view_height + GAP_PX
         turning_width = _even(0.64 * width)
-        turning = _Box(0, panel_top, turning_width, LANDSCAPE_PANEL_HEIGHT_PX)
+        turning = Box(0, panel_top, turning_width, LANDSCAPE_PANEL_HEIGHT_PX)
         plan_left = turning_width + GAP_PX
-        plan = _Box(plan_left, panel_top, width - plan_left, LANDSCAPE_PANEL_HEIGHT_PX)
+        plan = Box(plan_left, panel_top, width - plan_left, LANDSCAPE_PANEL_HEIGHT_PX)
         bottom = panel_top + LANDSCAPE_PANEL_HEIGHT_PX
-    views = (_Box(0, 0, view_width, view_height), _Box(view_width + GAP_PX, 0, view_width, view_height))
-    strip = _Box(0, bottom + GAP_PX, width, STRIP_HEIGHT_PX)
-    return _Layout((width, bottom + GAP_PX + STRIP_HEIGHT_PX), views, turning, plan, strip)
+    views = (Box(0, 0, view_width, view_height), Box(view_width + GAP_PX, 0, view_width, view_height))
+    strip = Box(0, bottom + GAP_PX, width, strip_height_px)
+    return _Layout((width, bottom + GAP_PX + strip_height_px), views, turning, plan, strip)
 
 
 class Overlay:
     """Composes the pictures of one run: all of the same, even size; remembers only where the person stands."""
 
-    def __init__(self, view_size_px: tuple[int, int], level_from_pose: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        view_size_px: tuple[int, int],
+        level_from_pose: np.ndarray | None = None,
+        strip_height_px: int = STRIP_HEIGHT_PX,
+    ) -> None:
         """view_size_px: (width, height) of the views; a view of another shape gets black margins.
 
         level_from_pose: (3, 3) rotation that makes y of the pose point straight down, for cameras that are tilted in a
-        room whose vertical is known; None takes the pose as it is.
+        room whose vertical is known; None takes the pose as it is. strip_height_px: even; where it is not that of the
+        usual line of figures the strip is left empty, for the caller.
         """
-        self._layout = _layout(view_size_px)
+        self._layout = _layout(view_size_px, strip_height_px)
         self._background = self._draw_background()
         self._tracker = SceneTracker()
         self._level_from_pose = level_from_pose
@@ -124,6 +135,21 @@ class Overlay:
     def size_px(self) -> tuple[int, int]:
         """Width and height of the composed picture, both even."""
         return self._layout.size_px
+
+    @property
+    def views(self) -> tuple[Box, Box]:
+        """Where the views are."""
+        return self._layout.views
+
+    @property
+    def turning(self) -> Box:
+        """Where the view in space is."""
+        return self._layout.turning
+
+    @property
+    def strip(self) -> Box:
+        """Where the line at the bottom is."""
+        return self._layout.strip
 
     def compose(self, content: OverlayFrame, viewpoint: Viewpoint | None = None) -> np.ndarray:
         """Draw one picture, (H, W, 3) uint8 BGR, new every time.
@@ -140,9 +166,10 @@ class Overlay:
         scene = self._tracker.update(pose, content.timestamp_s)
         viewpoint = viewpoint or Viewpoint.swaying(content.timestamp_s)
         above_legend = self._layout.turning.of(canvas)[:-LEGEND_HEIGHT_PX]
-        draw_turning_view(above_legend, pose, scene, viewpoint)
-        draw_plan(self._layout.plan.of(canvas), pose, scene)
-        _draw_strip(self._layout.strip.of(canvas), content)
+        draw_turning_view(above_legend, pose, scene, viewpoint, content.uncertainty)
+        draw_plan(self._layout.plan.of(canvas), pose, scene, content.uncertainty)
+        if self._layout.strip.height == STRIP_HEIGHT_PX:
+            _draw_strip(self._layout.strip.of(canvas), content)
         return canvas
 
     def _draw_background(self) -> np.ndarray:
@@ -166,6 +193,9 @@ def _draw_view(part: np.ndarray, view: ViewOverlay, pose: Pose3D | None) -> None
     height, width = view.image.shape[:2]
     part = _fitting(part, width / height)
     _place(view.image, part)
+    if view.lost:
+        _draw_lost(part, view.lost)
+        return
     scale = np.array([part.shape[1] / width, part.shape[0] / height])
     limb_px = max(2, round(np.sqrt(part.shape[0]) / 7))
     detected, detected_px = view.detected, np.empty((0, 2))
@@ -176,6 +206,17 @@ def _draw_view(part: np.ndarray, view: ViewOverlay, pose: Pose3D | None) -> None
         ink.draw_bones(part, _scaled(view.refined_px, scale), pose.confidence, pose.skeleton, limb_px)
     if detected is not None:
         _draw_detected_joints(part, detected_px, detected.skeleton, limb_px)
+
+
+def _draw_lost(part: np.ndarray, reason: str) -> None:
+    """Darken the last picture of a camera and say why there is none after it."""
+    cv2.convertScaleAbs(part, dst=part, alpha=0.3)
+    lines = ink.wrapped(reason, part.shape[1] - 80, LETTERS_PX)
+    row = part.shape[0] / 2 - (len(lines) - 1) * 0.7 * LETTERS_PX
+    for line in lines:
+        left = (part.shape[1] - ink.text_width_px(line, LETTERS_PX, 600)) / 2
+        ink.write(part, line, left, row, LETTERS_PX, ink.WARNING, 600)
+        row += 1.4 * LETTERS_PX
 
 
 def _fitting(part: np.ndarray, aspect: float) -> np.ndarray:

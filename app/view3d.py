@@ -20,6 +20,7 @@ GRID_SHADES = 6
 LETTERS_PX = 14
 LIMB_M = 0.024
 PLAN_LIMB_M = 0.034
+LARGEST_SIGMA_M = 1.0
 
 CENTRE_SETTLES_S = 0.5
 SIZE_GROWS_S = 0.7
@@ -242,22 +243,50 @@ def _draw_person(panel: np.ndarray, pose: Pose3D, projection: _Projection, limb_
         ink.stroke(panel, points_px[parent], points_px[child], colour, bone_px, trust)
 
 
-def draw_turning_view(panel: np.ndarray, pose: Pose3D | None, scene: Scene, viewpoint: Viewpoint) -> None:
-    """Draw the person over a floor with metre marks, in perspective. panel: (H, W, 3), filled already; in place."""
+def _draw_uncertainty(panel: np.ndarray, pose: Pose3D, projection: _Projection) -> None:
+    """The ellipsoid of one standard deviation of every joint, as the ellipse it is seen as."""
+    points_px, depth_m = projection(pose.points_m)
+    sigma_m = np.minimum(pose.sigma_m, LARGEST_SIGMA_M)
+    known = ink.drawable(points_px) & np.isfinite(sigma_m).all(axis=1)
+    shown = panel.copy()
+    for joint in np.flatnonzero(known).tolist():
+        turned = projection.rotation[:2] * sigma_m[joint]
+        variances, axes = np.linalg.eigh(turned @ turned.T)
+        scale_px = projection.scale_px / max(1 + depth_m[joint] / projection.distance_m, 0.1)
+        reach_px = np.maximum(np.sqrt(np.maximum(variances, 0)) * scale_px, 1.0)
+        angle_deg = math.degrees(math.atan2(axes[1, 1], axes[0, 1]))
+        box = (tuple(points_px[joint].tolist()), (2 * float(reach_px[1]), 2 * float(reach_px[0])), angle_deg)
+        colour = ink.side_colour(int(pose.skeleton.side[joint]))
+        cv2.ellipse(shown, box, colour, -1, cv2.LINE_AA)
+        cv2.ellipse(panel, box, colour, 1, cv2.LINE_AA)
+    cv2.addWeighted(shown, 0.3, panel, 0.7, 0, dst=panel)
+
+
+def draw_turning_view(
+    panel: np.ndarray, pose: Pose3D | None, scene: Scene, viewpoint: Viewpoint, uncertainty: bool = False
+) -> None:
+    """Draw the person over a floor with metre marks, in perspective. panel: (H, W, 3), filled already; in place.
+
+    uncertainty: with an ellipsoid of one standard deviation around every joint.
+    """
     projection = _turning(scene, viewpoint, (panel.shape[1], panel.shape[0]))
     radius_m = 0.75 * scene.size_m
     _draw_floor(panel, scene, projection, radius_m)
     _draw_metres(panel, scene, projection, radius_m)
     if pose is not None:
         _draw_shadow(panel, pose, scene, projection)
+        if uncertainty:
+            _draw_uncertainty(panel, pose, projection)
         _draw_person(panel, pose, projection, LIMB_M)
 
 
-def draw_plan(panel: np.ndarray, pose: Pose3D | None, scene: Scene) -> None:
+def draw_plan(panel: np.ndarray, pose: Pose3D | None, scene: Scene, uncertainty: bool = False) -> None:
     """Draw the person from above, away from the cameras upwards. panel: (H, W, 3), filled already; in place."""
     projection = _plan(scene, (panel.shape[1], panel.shape[0]))
     radius_m = 0.62 * scene.size_m
     _draw_floor(panel, scene, projection, radius_m)
     _draw_metres(panel, scene, projection, radius_m)
     if pose is not None:
+        if uncertainty:
+            _draw_uncertainty(panel, pose, projection)
         _draw_person(panel, pose, projection, PLAN_LIMB_M)

@@ -21,10 +21,7 @@ PANEL: ink.Colour = (34, 29, 25)
 WELL: ink.Colour = (46, 40, 35)
 LINES: ink.Colour = (70, 62, 55)
 COVERED: ink.Colour = (126, 96, 44)
-# Bluish green, sky blue and vermilion of the palette of Okabe and Ito.
-GOOD: ink.Colour = (138, 186, 48)
 BLUE = ink.SIDE_COLOURS[1]
-BAD: ink.Colour = (80, 120, 255)
 
 WIDTH_PX, GAP_PX = 1282, 2
 VIEW_WIDTH_PX = 640
@@ -35,8 +32,8 @@ MAP_TOP_PX, MAP_SIZE_PX, NARROWEST_MAP_PX = 40, (228, 150), 110
 DIAL_DEG = 50.0
 
 Mood = Literal["plain", "good", "warning"]
-MOODS: dict[Mood, ink.Colour] = {"plain": ink.TEXT, "good": GOOD, "warning": ink.WARNING}
-VERDICTS: dict[str, ink.Colour] = {"good": GOOD, "usable": ink.WARNING, "refused": BAD}
+MOODS: dict[Mood, ink.Colour] = {"plain": ink.TEXT, "good": ink.GOOD, "warning": ink.WARNING}
+VERDICTS: dict[str, ink.Colour] = {"good": ink.GOOD, "usable": ink.WARNING, "refused": ink.BAD}
 KEYS = "space keep   u undo   q finish   h help"
 HELP = (
     ("space", "keep this pair now, still and new or not"),
@@ -131,13 +128,13 @@ class GuidePanel:
         if content.task is not None and content.task.place is not None and content.task.place[0] == camera:
             _, row, column = content.task.place
             _tint(_third(part, row, column), ink.WARNING, 0.22)
-            _frame(_third(part, row, column), ink.WARNING, 2)
+            ink.frame(_third(part, row, column), ink.WARNING, 2)
         corners = content.corners_px[camera]
         if corners is not None:
             scale = part.shape[1] / image.shape[1]
             self._draw_board(part, (corners + 0.5) * scale - 0.5, MOODS[content.mood])
         if content.flash:
-            _frame(part, GOOD, 4)
+            ink.frame(part, ink.GOOD, 4)
 
     def _draw_board(self, part: np.ndarray, corners_px: np.ndarray, colour: ink.Colour) -> None:
         outline = _outline(corners_px, self._board)
@@ -177,7 +174,7 @@ class GuidePanel:
             if outline is not None:
                 cv2.polylines(well, [np.round(outline * 16).astype(np.int32)], True, colour, 1, cv2.LINE_AA, 4)
         if content.task is not None and content.task.place is not None and content.task.place[0] == camera:
-            _frame(_third(well, *content.task.place[1:]), ink.WARNING, 2)
+            ink.frame(_third(well, *content.task.place[1:]), ink.WARNING, 2)
         ink.write(panel, title, left, 26, TITLE_PX, ink.FAINT_TEXT)
         done = f"{int((~missing).sum())} of {int((~missing | reachable).sum())} parts"
         ink.write(panel, done, left, MAP_TOP_PX + well.shape[0] + 22, SMALL_PX, ink.FAINT_TEXT)
@@ -212,7 +209,7 @@ def _draw_dial(panel: np.ndarray, left: int, content: GuideFrame) -> int:
     cv2.circle(panel, whole, inner, LINES, 1, cv2.LINE_AA)
     done = tilts_done(content.attitudes)
     for name, (x, y) in TILTS.items():
-        colour = GOOD if done[name] else LINES
+        colour = ink.GOOD if done[name] else LINES
         if content.task is not None and content.task.tilt == name:
             colour = ink.WARNING
         middle = math.degrees(math.atan2(y, x))
@@ -245,7 +242,7 @@ def _draw_distance(panel: np.ndarray, left: int, content: GuideFrame) -> int:
     def row(distance: float) -> int:
         return round(height * (0.5 - 0.5 * float(np.clip(math.log(distance / middle) / math.log(reach), -0.97, 0.97))))
 
-    colour = GOOD if ratio >= DISTANCE_RATIO else LINES
+    colour = ink.GOOD if ratio >= DISTANCE_RATIO else LINES
     if content.task is not None and content.task.key == "distance":
         colour = ink.WARNING
     if distances:
@@ -293,7 +290,7 @@ def _draw_verdict(panel: np.ndarray, content: GuideFrame) -> None:
         ink.write(panel, f"   {finding.rms_px:.2f} px off", after, row, TEXT_PX, ink.FAINT_TEXT)
         row += 28
     reason = finding.judgement.reasons[0]
-    lines = _wrapped(reason.sentence(), panel.shape[1], SMALL_PX)
+    lines = ink.wrapped(reason.sentence(), panel.shape[1], SMALL_PX)
     shown = lines[:4] if len(lines) <= 4 else [*lines[:3], f"{lines[3]} ..."]
     for line in shown:
         ink.write(panel, line, 0, row, SMALL_PX, ink.FAINT_TEXT)
@@ -316,7 +313,7 @@ def _draw_help(views: np.ndarray) -> None:
     top, left = (views.shape[0] - height) // 2, (views.shape[1] - width) // 2
     box = views[top : top + height, left : left + width]
     box[:] = PANEL
-    _frame(box, LINES, 1)
+    ink.frame(box, LINES, 1)
     row = 40
     for text in HELP_TEXT:
         ink.write(box, text, 24, row, TEXT_PX, ink.TEXT)
@@ -326,18 +323,6 @@ def _draw_help(views: np.ndarray) -> None:
         ink.write(box, key, 24, row, TEXT_PX, BLUE, 600)
         ink.write(box, text, 120, row, TEXT_PX, ink.TEXT)
         row += 28
-
-
-def _wrapped(text: str, width_px: int, size_px: int) -> list[str]:
-    """Words in lines no wider than that; at least one line."""
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        if lines[-1] and ink.text_width_px(longer, size_px) > width_px:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
 
 
 def _fitting(box: np.ndarray, aspect: float) -> np.ndarray:
@@ -362,11 +347,6 @@ def _hatch(part: np.ndarray) -> None:
 
 def _tint(part: np.ndarray, colour: Sequence[int], opacity: float) -> None:
     cv2.addWeighted(part, 1 - opacity, np.full_like(part, colour), opacity, 0, dst=part)
-
-
-def _frame(part: np.ndarray, colour: ink.Colour, width_px: int) -> None:
-    part[:width_px] = part[-width_px:] = colour
-    part[:, :width_px] = part[:, -width_px:] = colour
 
 
 def _outline(corners_px: np.ndarray, board: Board) -> np.ndarray | None:
