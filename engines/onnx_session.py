@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -80,6 +81,13 @@ def conflict(distributions: Mapping[str, str]) -> str | None:
     )
 
 
+@functools.cache
+def _warn_of_conflict() -> None:
+    """Once for the whole program: every network would say it again."""
+    if problem := conflict(installed_distributions()):
+        log.warning("%s", problem)
+
+
 def load_runtime() -> Any:
     """The module onnxruntime. Raises EngineUnavailable when it is missing or only half of it is there."""
     try:
@@ -104,13 +112,13 @@ def require_gpu_provider(runtime: Any, device: Device) -> Gpu:
     `get_available_providers` names what was compiled in, and a provider that cannot be loaded is dropped without an
     exception: so driver and libraries are tried one by one, which also tells which of them is missing.
     """
+    gpu = read_gpu()
     if _PROVIDERS[device][0] not in runtime.get_available_providers():
         installed = installed_distributions()
         raise EngineUnavailable(
             f"the installed onnxruntime {runtime.__version__} cannot use NVIDIA GPUs: "
             + (conflict(installed) or "pip uninstall -y onnxruntime && pip install 'binopose[gpu]'")
         )
-    gpu = read_gpu()
     if hasattr(runtime, "preload_dlls"):
         # Finds CUDA and cuDNN in the wheels of NVIDIA; it prints what it misses, which is said better below.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -285,8 +293,7 @@ def open_onnx(request: OpenRequest) -> OnnxSession:
     Raises EngineUnavailable when the device cannot be used, ModelFileError when the file is no network.
     """
     runtime = load_runtime()
-    if problem := conflict(installed_distributions()):
-        log.warning("%s", problem)
+    _warn_of_conflict()
     gpu = None if request.device == "cpu" else require_gpu_provider(runtime, request.device)
     session = _open_runtime_session(runtime, request, gpu)
     return OnnxSession(runtime, session, request, gpu.name if gpu else platform.processor() or platform.machine())
