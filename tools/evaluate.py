@@ -1,12 +1,14 @@
 """Score a denoiser on real detections with ground truth, beside the baselines.
 
-python -m binopose.tools.evaluate BENCH.npz [--denoiser NAME] [--mode streaming|single] [--json FILE]
+python -m binopose.tools.evaluate BENCH.npz [--denoiser NAME] [--mode streaming|single] [--detail] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,85 +22,169 @@ from ..calibration.errors import UserError
 from ..calibration.triangulate import triangulate_dlt
 from ..engines.denoiser import Denoiser
 from ..models.epipolar import RowStatistics
-from ..models.pose import Pose2D
 from ..models.skeleton import BODY17
-from .datasets.benchmark import Benchmark, load_benchmark
-from .metrics import pose_errors
+from .datasets.benchmark import Benchmark, RectifiedSample, load_benchmark
+from .evaluation_tables import detail_tables, main_table
+from .intervals import inside_interval, mean_interval
+from .metrics import ERRORS, PoseErrors, errors_of
 
 ROOT = BODY17.index("Pelvis")
 HIPS = [BODY17.index("RightHip"), BODY17.index("LeftHip")]
+# Root depths are split into this many groups of the same size.
+DEPTH_GROUPS = 4
+# Stated intervals that are checked, by the percentage they claim.
+COVERAGES = {"coverage_50": 0.5, "coverage_90": 0.9}
 
 
-def denoised_m(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> np.ndarray:
-    """Poses of all samples through triangulation and denoiser as `video` runs them, world frame, (N, 17, 3).
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """What a denoiser makes of a file. points_m, sigma_m: (N, 17, 3) rectified left frame of each sample, NaN where it
+    gives none."""
 
-    streaming: samples in order, everything that is learnt from the stream stays, until the subject changes; else each
-    sample comes alone, to a denoiser that knows nobody.
+    points_m: np.ndarray
+    sigma_m: np.ndarray
+
+
+def estimate(
+    samples: Sequence[RectifiedSample], subjects: np.ndarray, denoiser: Denoiser, streaming: bool
+) -> Estimates:
+    """All samples through triangulation and denoiser as `video` runs them.
+
+    subjects: (N,) whom each sample shows; streaming: samples in order, everything that is learnt from the stream stays
+    until the subject changes; else each sample comes alone, to a denoiser that knows nobody.
     """
-    points_m = np.full((len(benchmark), len(BODY17), 3), np.nan)
+    points_m, sigma_m = (np.full((len(samples), len(BODY17), 3), np.nan) for _ in range(2))
     rows = RowStatistics()
-    confidence = np.ones(len(BODY17))
-    with progress(len(benchmark), f"evaluate {denoiser.name}", "samples") as bar:
-        for sample in range(len(benchmark)):
-            if not streaming or (sample and benchmark.subject[sample] != benchmark.subject[sample - 1]):
+    denoiser.reset()
+    with progress(len(samples), f"evaluate {denoiser.name}", "samples") as bar:
+        for number, sample in enumerate(samples):
+            if not streaming or (number and subjects[number] != subjects[number - 1]):
                 denoiser.reset()
                 rows = RowStatistics()
-            rectifier = benchmark.rectifier(sample)
-            left, right = (
-                Pose2D(rectifier.points(view, benchmark.points_px[sample, view]), confidence, BODY17) for view in (0, 1)
-            )
-            raw, _ = lift(rectifier.rig, rows, left, right, float(sample))
+            raw, _ = lift(sample.rig, rows, sample.left, sample.right, float(number))
             if raw is not None:
-                found_m = denoiser.denoise(rectifier.rig, left, right, raw).points_m
-                points_m[sample] = benchmark.world_from_rectified(rectifier, sample, found_m)
+                pose = denoiser.denoise(sample.rig, sample.left, sample.right, raw)
+                points_m[number], sigma_m[number] = pose.points_m, pose.sigma_m
             bar.update()
-    return points_m
+    return Estimates(points_m, sigma_m)
 
 
-def _scores(benchmark: Benchmark, points_m: np.ndarray) -> dict[str, Any]:
-    incomplete = np.isnan(points_m[benchmark.scored].sum(axis=(1, 2)))
-    if incomplete.any():
-        raise UserError(
-            f"{np.count_nonzero(incomplete)} of {incomplete.size} samples have joints without a position: "
-            "an error over the rest would flatter"
-        )
-    return pose_errors(points_m[benchmark.scored], benchmark.truth_m[benchmark.scored], ROOT)
+class Evaluation:
+    """The undamaged samples of one file: the truth, and how it is divided. Everything in each sample's rectified frame.
+
+    truth_m: (N, 17, 3); blocks: (N,) what is resampled as one for intervals: an action of a subject, with all cameras
+    that saw it.
+    """
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self._benchmark = benchmark
+        self._samples = [benchmark.rectified(sample) for sample in range(len(benchmark))]
+        self._scored = benchmark.scored
+        self.truth_m = self._rectified_m(benchmark.truth_m)
+        self.actions = benchmark.action[self._scored]
+        subjects = benchmark.subject[self._scored]
+        self.blocks = np.array([f"{s}/{a}" for s, a in zip(subjects, self.actions, strict=True)])
+
+    def __len__(self) -> int:
+        return len(self.truth_m)
+
+    def _rectified_m(self, points_m: np.ndarray) -> np.ndarray:
+        """Poses of all samples in the world, (N, 17, 3), as those that are scored, in their rectified frames."""
+        return np.stack([
+            sample.world_from_rectified.inverse().apply(pose_m)
+            for sample, pose_m, scored in zip(self._samples, points_m, self._scored, strict=True)
+            if scored
+        ])  # fmt: skip
+
+    def geometric_baselines(self) -> dict[str, np.ndarray]:
+        """Estimates that need no denoiser here, (N, 17, 3) each."""
+        benchmark = self._benchmark
+        triangulated_m = triangulate_dlt(benchmark.projections, benchmark.points_px)
+        mid_hip_m = triangulated_m.copy()
+        mid_hip_m[:, ROOT] = triangulated_m[:, HIPS].mean(axis=1)
+        baselines_m = {"triangulation": triangulated_m, "mid_hip": mid_hip_m, "published": benchmark.published_m}
+        return {name: self._rectified_m(points_m) for name, points_m in baselines_m.items()}
+
+    def estimates(self, denoiser: Denoiser, streaming: bool) -> Estimates:
+        """What a denoiser makes of the file; damaged samples, too, are part of the stream it sees."""
+        found = estimate(self._samples, self._benchmark.subject, denoiser, streaming)
+        return Estimates(found.points_m[self._scored], found.sigma_m[self._scored])
+
+    def errors(self, points_m: np.ndarray) -> PoseErrors:
+        """Errors of an estimate, (N, 17, 3). Raises UserError when a joint has no position."""
+        incomplete = np.isnan(points_m.sum(axis=(1, 2)))
+        if incomplete.any():
+            raise UserError(
+                f"{np.count_nonzero(incomplete)} of {incomplete.size} samples have joints without a position: "
+                "an error over the rest would flatter"
+            )
+        return errors_of(points_m, self.truth_m, ROOT)
+
+    def scores(self, errors: PoseErrors) -> dict[str, Any]:
+        """The usual errors: over everything, per joint, per action and by the depth of the root."""
+        return errors.means() | {
+            "per_joint_mm": errors.joints_mm.mean(axis=0).tolist(),
+            "per_action": {
+                str(action): {"n": int(np.sum(self.actions == action))} | errors.means(self.actions == action)
+                for action in np.unique(self.actions)
+            },
+            "by_depth": [
+                {"from_m": from_m, "to_m": to_m, "n": int(chosen.sum())} | errors.means(chosen)
+                for from_m, to_m, chosen in self._depth_groups()
+            ],
+        }
+
+    def _depth_groups(self) -> list[tuple[float, float, np.ndarray]]:
+        """Nearest and furthest root, and mask of the samples, of groups of the same size from near to far."""
+        depth_m = self.truth_m[:, ROOT, 2]
+        ordered = np.array_split(np.argsort(depth_m, kind="stable"), min(DEPTH_GROUPS, len(self)))
+        return [
+            (float(depth_m[group[0]]), float(depth_m[group[-1]]), np.isin(np.arange(len(self)), group))
+            for group in ordered
+        ]
+
+    def coverage(self, found: Estimates) -> dict[str, Any]:
+        """How many true coordinates lie inside the intervals that sigma states: overall, per axis and per joint."""
+        errors_m = found.points_m - self.truth_m
+        result: dict[str, Any] = {"sigma_share": float(np.isfinite(found.sigma_m).mean())}
+        for name, share in COVERAGES.items():
+            inside = np.ma.masked_invalid(inside_interval(errors_m, found.sigma_m, share))
+            result[name] = float(np.ma.filled(inside.mean(), np.nan))
+            result[f"{name}_per_axis"] = np.ma.filled(inside.mean(axis=(0, 1)), np.nan).tolist()
+            result[f"{name}_per_joint"] = np.ma.filled(inside.mean(axis=(0, 2)), np.nan).tolist()
+        return result
+
+    def difference(self, errors: PoseErrors, baseline: PoseErrors) -> dict[str, list[float]]:
+        """Mean of (errors - baseline), negative where the first is better, with its 95 % interval: [low, mean, high]
+        for each of ERRORS."""
+        interval = mean_interval(errors.poses_mm - baseline.poses_mm, self.blocks)
+        return dict(zip(ERRORS, interval.T.tolist(), strict=True))
 
 
 def evaluate(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> dict[str, Any]:
-    """Scores of the denoiser and, under "baselines", of what it has to beat, on the undamaged samples."""
-    triangulated_m = triangulate_dlt(benchmark.projections, benchmark.points_px)
-    mid_hip_m = triangulated_m.copy()
-    mid_hip_m[:, ROOT] = triangulated_m[:, HIPS].mean(axis=1)
+    """Scores of the denoiser and, under "baselines", of what it has to beat, on the undamaged samples.
+
+    "difference_to" has the paired differences to each baseline.
+    """
+    evaluation = Evaluation(benchmark)
+    found = evaluation.estimates(denoiser, streaming)
     skeleton = open_denoiser("skeleton")
-    own_m = denoised_m(benchmark, denoiser, streaming)
-    same = denoiser.name == skeleton.name
-    return _scores(benchmark, own_m) | {
-        "n": int(benchmark.scored.sum()),
-        "denoiser": denoiser.name,
-        "mode": "streaming" if streaming else "single",
-        "baselines": {
-            "triangulation": _scores(benchmark, triangulated_m),
-            "mid_hip": _scores(benchmark, mid_hip_m),
-            "skeleton_fit": _scores(benchmark, own_m if same else denoised_m(benchmark, skeleton, streaming)),
-            "published": _scores(benchmark, benchmark.published_m),
-        },
-    }
-
-
-def _table(result: dict[str, Any]) -> list[str]:
-    lines = [f"{'mm':<20} {'MPJPE':>8} {'root-rel':>9} {'Procrustes':>11}"]
-    for name, scores in [*result["baselines"].items(), (f"this: {result['denoiser']}", result)]:
-        mpjpe, relative, procrustes = (scores[key] for key in ("mpjpe_mm", "root_relative_mpjpe_mm", "pa_mpjpe_mm"))
-        lines.append(f"{name:<20} {mpjpe:8.2f} {relative:9.2f} {procrustes:11.2f}")
-    joints = ", ".join(
-        f"{joint} {error:.1f}" for joint, error in zip(BODY17.joints, result["per_joint_mm"], strict=True)
+    fitted = found if denoiser.name == skeleton.name else evaluation.estimates(skeleton, streaming)
+    own = evaluation.errors(found.points_m)
+    baselines_m = evaluation.geometric_baselines() | {"skeleton_fit": fitted.points_m}
+    baselines = {name: evaluation.errors(points_m) for name, points_m in baselines_m.items()}
+    return (
+        evaluation.scores(own)
+        | {"n": len(evaluation), "denoiser": denoiser.name, "mode": "streaming" if streaming else "single"}
+        | evaluation.coverage(found)
+        | {
+            "difference_to": {name: evaluation.difference(own, errors) for name, errors in baselines.items()},
+            "baselines": {name: evaluation.scores(errors) for name, errors in baselines.items()},
+        }
     )
-    return [*lines, f"per joint: {joints}"]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command. Returns the exit code."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m binopose.tools.evaluate",
         description="Score a denoiser on a benchmark file of real stereo detections with ground truth. Damaged frames "
@@ -115,8 +201,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--raw", action="store_true", help="use the detections before their mean error per joint was removed"
     )
+    parser.add_argument("--detail", action="store_true", help="also per joint, per action and by depth")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores; with several files, a list")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Returns the exit code."""
+    options = _parser().parse_args(arguments)
     try:
         results = []
         for path in options.benchmark:
@@ -124,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = evaluate(benchmark, open_denoiser(options.denoiser), options.mode == "streaming")
             results.append(result)
             print_line(f"{path.name}: {result['n']} samples, {result['mode']}")
-            for line in _table(result):
+            for line in main_table(result) + (detail_tables(result) if options.detail else []):
                 print_line("  " + line)
         if options.json is not None:
             write_json(options.json, results[0] if len(results) == 1 else {"results": results})

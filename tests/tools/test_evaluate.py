@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from binopose.calibration.errors import UserError
+from binopose.calibration.rectify import RectifiedRig
 from binopose.calibration.triangulate import triangulate_dlt
-from binopose.engines.denoiser import NoDenoiser, SkeletonDenoiser
-from binopose.models.pose import Pose3D
+from binopose.engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
+from binopose.models.pose import Pose2D, Pose3D
 from binopose.tools.datasets.benchmark import Benchmark, load_benchmark
-from binopose.tools.evaluate import denoised_m, evaluate, main
+from binopose.tools.evaluate import Evaluation, evaluate, main
 from binopose.tools.metrics import pose_errors
 from scipy.spatial.transform import Rotation
 
@@ -75,9 +76,9 @@ def test_damaged_frames_are_left_out(evaluated: tuple[str, dict[str, Any]]) -> N
 
 def test_closed_form_triangulation_is_as_good_as_the_published_one(shared_data: Path) -> None:
     benchmark = load_benchmark(shared_data / "benchmark" / "h36m_s9.npz")
-    found_m = denoised_m(benchmark, NoDenoiser(), streaming=True)[benchmark.scored]
-    error_mm = np.linalg.norm(found_m - benchmark.truth_m[benchmark.scored], axis=-1).mean() * 1e3
-    assert error_mm == pytest.approx(26.34, abs=0.3)
+    evaluation = Evaluation(benchmark)
+    found_m = evaluation.estimates(NoDenoiser(), streaming=True).points_m
+    assert evaluation.errors(found_m).means()["mpjpe_mm"] == pytest.approx(26.34, abs=0.3)
 
 
 def cut(benchmark: Benchmark, part: slice, **changes: Any) -> Benchmark:
@@ -85,22 +86,26 @@ def cut(benchmark: Benchmark, part: slice, **changes: Any) -> Benchmark:
     return replace(Benchmark(**fields), **changes)
 
 
+def found_m(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> np.ndarray:
+    return Evaluation(benchmark).estimates(denoiser, streaming).points_m
+
+
 def test_streaming_is_causal_and_starts_anew_with_each_subject(shared_data: Path) -> None:
     benchmark = load_benchmark(shared_data / "benchmark" / "mhad_s08.npz")
-    whole_m = denoised_m(cut(benchmark, slice(0, 120)), SkeletonDenoiser(), streaming=True)
-    first_m = denoised_m(cut(benchmark, slice(0, 60)), SkeletonDenoiser(), streaming=True)
+    whole_m = found_m(cut(benchmark, slice(0, 120)), SkeletonDenoiser(), streaming=True)
+    first_m = found_m(cut(benchmark, slice(0, 60)), SkeletonDenoiser(), streaming=True)
     np.testing.assert_array_equal(whole_m[:60], first_m)
-    second_m = denoised_m(cut(benchmark, slice(60, 120)), SkeletonDenoiser(), streaming=True)
+    second_m = found_m(cut(benchmark, slice(60, 120)), SkeletonDenoiser(), streaming=True)
     assert np.abs(whole_m[60:] - second_m).max() > 1e-4, "nothing was learnt from the first half"
     people = np.array(["S1"] * 60 + ["S2"] * 60)
-    apart_m = denoised_m(cut(benchmark, slice(0, 120), subject=people), SkeletonDenoiser(), streaming=True)
+    apart_m = found_m(cut(benchmark, slice(0, 120), subject=people), SkeletonDenoiser(), streaming=True)
     np.testing.assert_array_equal(apart_m, np.concatenate([first_m, second_m]))
 
 
 def test_single_mode_knows_nothing_of_other_samples(shared_data: Path) -> None:
     benchmark = load_benchmark(shared_data / "benchmark" / "mhad_s08.npz")
-    there_m = denoised_m(cut(benchmark, slice(0, 40)), SkeletonDenoiser(), streaming=False)
-    back_m = denoised_m(cut(benchmark, slice(39, None, -1)), SkeletonDenoiser(), streaming=False)
+    there_m = found_m(cut(benchmark, slice(0, 40)), SkeletonDenoiser(), streaming=False)
+    back_m = found_m(cut(benchmark, slice(39, None, -1)), SkeletonDenoiser(), streaming=False)
     np.testing.assert_array_equal(there_m, back_m[::-1])
 
 
@@ -128,7 +133,8 @@ def made_up(samples: int = 6) -> dict[str, np.ndarray]:
         "points2d": points, "points2d_raw": points + 0.01, "K": intrinsics, "R": rotations,
         "camera_centres": centres_m, "proj": projections, "gt": truth_m, "tri_ref": truth_m,
         "dualdiff_ref": truth_m + np.array([0, 0.02, 0]), "gt_damaged": np.zeros(samples, bool),
-        "subject": np.array(["S1"] * samples), "more": np.zeros(3),
+        "subject": np.array(["S1"] * samples), "action": np.array(["stand", "walk"])[np.arange(samples) % 2],
+        "more": np.zeros(3),
     }  # fmt: skip
 
 
@@ -161,7 +167,7 @@ class Forgetful:
 
     name = "forgetful"
 
-    def denoise(self, raw: Pose3D) -> Pose3D:
+    def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
         points_m = raw.points_m.copy()
         points_m[10] = np.nan
         return replace(raw, points_m=points_m)
@@ -176,6 +182,73 @@ def test_missing_joints_are_no_way_to_a_better_score(tmp_path: Path) -> None:
         evaluate(benchmark, Forgetful(), streaming=False)
 
 
+class Honest:
+    """Errs by what it states, differently along each rectified axis; of two joints it states nothing."""
+
+    name = "honest"
+    sigma_m = np.array([0.005, 0.010, 0.040])
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(1)
+
+    def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
+        sigma_m = np.tile(self.sigma_m, (17, 1))
+        points_m = raw.points_m + sigma_m * self._rng.normal(size=(17, 3))
+        sigma_m[[3, 4]] = np.nan
+        return replace(raw, points_m=points_m, sigma_m=sigma_m)
+
+    def reset(self) -> None:
+        pass
+
+
+def test_stated_intervals_are_checked_along_the_axes_they_belong_to(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write(tmp_path / "b.npz", made_up(400)))
+    result = evaluate(benchmark, Honest(), streaming=True)
+    assert result["sigma_share"] == pytest.approx(15 / 17)
+    for percent in (50, 90):
+        assert result[f"coverage_{percent}"] == pytest.approx(percent / 100, abs=0.01)
+        assert result[f"coverage_{percent}_per_axis"] == pytest.approx([percent / 100] * 3, abs=0.02)
+        per_joint = result[f"coverage_{percent}_per_joint"]
+        assert [joint for joint, share in enumerate(per_joint) if math.isnan(share)] == [3, 4]
+        assert [share for share in per_joint if not math.isnan(share)] == pytest.approx([percent / 100] * 15, abs=0.05)
+    overconfident = Honest()
+    overconfident.sigma_m = Honest.sigma_m[::-1]
+    assert evaluate(benchmark, overconfident, streaming=True)["coverage_90_per_axis"] == pytest.approx(
+        [0.9] * 3, abs=0.02
+    )
+
+
+def test_parts_of_a_file_add_up_to_the_whole(evaluated: tuple[str, dict[str, Any]]) -> None:
+    _, result = evaluated
+    for scores in (result, *result["baselines"].values()):
+        for parts in (list(scores["per_action"].values()), scores["by_depth"]):
+            numbers = [part["n"] for part in parts]
+            assert sum(numbers) == result["n"]
+            for error in SCORES:
+                assert np.average([part[error] for part in parts], weights=numbers) == pytest.approx(scores[error])
+    depths = [(part["from_m"], part["to_m"]) for part in result["by_depth"]]
+    assert depths == sorted(depths)
+    assert max(part["n"] for part in result["by_depth"]) - min(part["n"] for part in result["by_depth"]) <= 1
+
+
+def test_differences_are_those_of_the_same_frames(evaluated: tuple[str, dict[str, Any]]) -> None:
+    _, result = evaluated
+    for name, baseline in result["baselines"].items():
+        for error in SCORES:
+            low, mean, high = result["difference_to"][name][error]
+            assert mean == pytest.approx(result[error] - baseline[error])
+            assert low <= mean <= high
+    assert result["difference_to"]["skeleton_fit"]["mpjpe_mm"] == [0, 0, 0]
+    # The fit is better than triangulation beyond doubt, on either file.
+    assert result["difference_to"]["triangulation"]["mpjpe_mm"][2] < 0
+
+
+def test_a_constant_difference_is_certain(tmp_path: Path) -> None:
+    benchmark = load_benchmark(write(tmp_path / "b.npz", made_up()))
+    difference = evaluate(benchmark, NoDenoiser(), streaming=False)["difference_to"]["published"]
+    assert difference["mpjpe_mm"] == pytest.approx([-20] * 3)
+
+
 def test_command_writes_the_promised_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fields = made_up()
     fields["gt_damaged"][2] = True
@@ -183,12 +256,19 @@ def test_command_writes_the_promised_keys(tmp_path: Path, capsys: pytest.Capture
     path, scores = write(tmp_path / "b.npz", fields), tmp_path / "scores.json"
     assert main([str(path), "--denoiser", "off", "--mode", "single", "--json", str(scores)]) == 0
     result = json.loads(scores.read_text(encoding="utf-8"))
-    assert {*SCORES, "per_joint_mm", "n", "baselines"} <= set(result)
+    assert {*SCORES, "per_joint_mm", "n", "baselines", "coverage_50", "coverage_90", "per_action", "by_depth",
+            "difference_to"} <= set(result)  # fmt: skip
+    assert {action: part["n"] for action, part in result["per_action"].items()} == {"stand": 2, "walk": 3}
     assert set(result["baselines"]) == {"triangulation", "mid_hip", "skeleton_fit", "published"}
     assert result["n"] == 5
     assert result["mpjpe_mm"] < 1e-6
     assert len(result["per_joint_mm"]) == 17
-    assert "published" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "published" in said
+    assert "RightWrist" not in said
+    assert main([str(path), "--denoiser", "off", "--detail"]) == 0
+    detail = capsys.readouterr().out
+    assert all(part in detail for part in ("RightWrist", "stand (2)", "walk (3)", "root depth"))
     raw = tmp_path / "raw.json"
     assert main([str(path), "--denoiser", "off", "--raw", "--json", str(raw)]) == 0
     assert json.loads(raw.read_text(encoding="utf-8"))["mpjpe_mm"] > 1

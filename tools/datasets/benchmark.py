@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ...calibration.errors import UserError
-from ...calibration.rectify import Rectifier
+from ...calibration.rectify import RectifiedRig, Rectifier
 from ...calibration.rig import Camera, RigidTransform, StereoRig
+from ...models.pose import Pose2D
+from ...models.skeleton import BODY17
 
 # Detections are in crop coordinates from -1 to 1; the crop of the published detector is this many pixels wide.
 CROP_PX = 384
@@ -28,7 +30,18 @@ _FIELDS = {
     "dualdiff_ref": ("N", 17, 3),
     "gt_damaged": ("N",),
     "subject": ("N",),
+    "action": ("N",),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class RectifiedSample:
+    """Detections of one moment in rectified pixels (body17), and where the truth's frame is."""
+
+    rig: RectifiedRig
+    left: Pose2D
+    right: Pose2D
+    world_from_rectified: RigidTransform
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,8 @@ class Benchmark:
     points_px: (N, 2, 17, 2) detections in pixels of the 384 px crop; intrinsics: (N, 2, 3, 3) for these pixels;
     rotations: (N, 2, 3, 3) camera from world; centres_m: (N, 2, 3); projections: (N, 2, 3, 4) world to these pixels;
     truth_m, published_m: (N, 17, 3) true joints and the published model's, world frame;
-    scored: (N,) False where the ground truth is damaged; subject: (N,) names.
+    scored: (N,) False where the ground truth is damaged; subject, action: (N,) names. Where two camera pairs saw the
+    same moments, these are samples of their own, one pair after the other.
     """
 
     points_px: np.ndarray
@@ -50,6 +64,7 @@ class Benchmark:
     published_m: np.ndarray
     scored: np.ndarray
     subject: np.ndarray
+    action: np.ndarray
 
     def __len__(self) -> int:
         return len(self.truth_m)
@@ -63,10 +78,15 @@ class Benchmark:
         offset_m = right_rotation @ (self.centres_m[sample, 0] - self.centres_m[sample, 1])
         return Rectifier(StereoRig(left, right, RigidTransform(rotation, offset_m)), "points")
 
-    def world_from_rectified(self, rectifier: Rectifier, sample: int, points_m: np.ndarray) -> np.ndarray:
-        """Points of the rectified left frame, (..., 3), in the frame of the ground truth."""
+    def rectified(self, sample: int) -> RectifiedSample:
+        """One sample as the pipeline takes it; every joint seen in both views, with full confidence."""
+        rectifier = self.rectifier(sample)
+        left, right = (
+            Pose2D(rectifier.points(view, self.points_px[sample, view]), np.ones(len(BODY17)), BODY17)
+            for view in (0, 1)
+        )
         rotation = self.rotations[sample, 0].T @ rectifier.rig.left_from_rectified
-        return points_m @ rotation.T + self.centres_m[sample, 0]
+        return RectifiedSample(rectifier.rig, left, right, RigidTransform(rotation, self.centres_m[sample, 0]))
 
 
 def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
@@ -117,4 +137,5 @@ def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
         published_m=fields["dualdiff_ref"].astype(np.float64),
         scored=~fields["gt_damaged"].astype(bool),
         subject=fields["subject"],
+        action=fields["action"],
     )
