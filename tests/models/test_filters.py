@@ -39,7 +39,7 @@ def test_without_beta_a_step_decays_as_a_first_order_low_pass(cutoff_hz: float) 
 @pytest.mark.parametrize("speed_m_s", [0.5, 2.0, 8.0])
 def test_a_steady_motion_trails_by_what_the_formula_says(speed_m_s: float) -> None:
     """A low-pass of cutoff f trails a ramp by speed / (2 pi f), here with f = min + beta speed."""
-    filter_ = OneEuro(1.0, beta=8.0)
+    filter_ = OneEuro(1.0, beta=8.0, derivative_cutoff_hz=1.5)
     time_s = times(20 * 250, 250.0)
     points_m = (time_s[:, None, None] * speed_m_s) * np.array([0.6, 0.0, 0.8])
     lag_m = np.linalg.norm(points_m[-1, 0] - run(filter_, points_m, time_s)[-1, 0])
@@ -79,7 +79,7 @@ def test_trembling_falls_and_fast_motion_is_kept() -> None:
     assert resting_m.std() < 0.45 * noise_m.std()
     wave_m = 0.4 * np.sin(2 * np.pi * times(600))[:, None, None] * np.array([1.0, 0.0, 0.0])
     error_m = run(OneEuro(), wave_m, times(600))[60:] - wave_m[60:]
-    assert np.abs(error_m).max() < 0.045, "an arm that swings once a second at up to 2.5 m/s"
+    assert np.abs(error_m).max() < 0.055, "an arm that swings once a second at up to 2.5 m/s"
 
 
 def test_a_missing_joint_is_missing_and_goes_on_after_a_short_gap() -> None:
@@ -136,9 +136,9 @@ def test_uncertain_joints_move_more_slowly() -> None:
     sigma_m = np.array([0.01, 0.06, 10.0, np.nan])
     found_m = run(OneEuro(beta=0.0, sigma_m=0.03), points_m, times(30), sigma_m)[5, :, 0]
     assert found_m[0] == found_m[3] > found_m[1] > found_m[2]
-    half_m = run(OneEuro(0.75, beta=0.0), points_m, times(30))[5, 1, 0]
+    half_m = run(OneEuro(0.5, beta=0.0), points_m, times(30))[5, 1, 0]
     assert found_m[1] == pytest.approx(half_m), "twice the noise, half of the cutoff"
-    least_m = run(OneEuro(1.5 * LEAST_TRUST, beta=0.0), points_m, times(30))[5, 2, 0]
+    least_m = run(OneEuro(LEAST_TRUST, beta=0.0), points_m, times(30))[5, 2, 0]
     assert found_m[2] == pytest.approx(least_m)
 
 
