@@ -20,6 +20,7 @@ from binopose.engines.onnx_session import conflict, engine_cache_key, open_onnx,
 from binopose.engines.session import EngineChoice, EngineFailed, EngineUnavailable, open_session
 from binopose.models.skeleton import BODY17, COCO17
 
+from .fake_nvidia import FakeDriver
 from .small_networks import answers, denoiser_network, make_card, samples, write_network
 
 GPU = Gpu("NVIDIA Test 9", "580.65", "9.0")
@@ -341,36 +342,6 @@ def test_failure_on_the_gpu_while_proving_leads_auto_to_the_next(
 
 
 # --- the driver
-
-
-class FakeDriver:
-    """NVIDIA's driver, with one GPU or an error."""
-
-    def __init__(self, status: int = 0) -> None:
-        self.status = status
-
-    def cuInit(self, _: int) -> int:
-        return self.status
-
-    def cuGetErrorString(self, _: int, text: Any) -> int:
-        text._obj.value = b"a mismatch"
-        return 0
-
-    def cuDeviceGet(self, device: Any, number: int) -> int:
-        device._obj.value = number
-        return 0
-
-    def cuDeviceGetName(self, name: Any, _: int, __: Any) -> int:
-        name.value = b"NVIDIA Test 9"
-        return 0
-
-    def cuDeviceGetAttribute(self, value: Any, attribute: int, _: Any) -> int:
-        value._obj.value = {75: 9, 76: 0}[attribute]
-        return 0
-
-    def cuDriverGetVersion(self, number: Any) -> int:
-        number._obj.value = 13010
-        return 0
 
 
 def test_driver_tells_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
