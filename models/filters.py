@@ -17,9 +17,9 @@ import math
 
 import numpy as np
 
-# The defaults: tried on 40 clips of motion capture at 30 and 60 frames/s with errors of 15 mm (30 mm in depth) that
-# drift as those of detectors do. The mean error falls by 3 to 4 %, the poses lag by 8 to 9 ms on average, and someone who
-# stands still trembles by 0.4 (30 frames/s) or 0.25 (60) of what he did. A larger beta gains nothing more in accuracy.
+# The defaults were tried on 40 clips of motion capture at 30 and 60 frames/s, with errors of 15 mm (30 mm in depth)
+# that drift as those of detectors do: the mean error falls by 3 to 4 %, poses lag by 8 to 9 ms on average, and the
+# trembling of who stands still falls to 0.4 (30 frames/s) or 0.25 (60) of what it was. A larger beta gains no accuracy.
 
 # The cutoff of a very uncertain joint is not lowered below this share: else it would part from its body.
 LEAST_TRUST = 0.25
