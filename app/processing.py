@@ -23,6 +23,7 @@ from ..models.pose import Pose3D
 from ..models.skeleton import BODY17
 from .console import progress
 from .frames import FramePair
+from .lookahead import DEFAULT_FRAMES, LookAhead
 from .outputs.files import (
     OUTPUT_FILES,
     OutputError,
@@ -39,6 +40,7 @@ from .overlay import Overlay, OverlayFrame, ViewOverlay
 from .pipeline import FrameResult, Pipeline, timed
 from .quality import ExchangedViews, RunQuality
 from .reference import ReferenceFrame, check_world
+from .smoothing import SmoothedRun, smooth_files
 
 # Pictures that may wait to be drawn; each holds two full frames.
 WAITING_RESULTS = 3
@@ -71,15 +73,17 @@ class RunOptions:
     """What a run writes.
 
     output: the folder, made by the run; force: replace the results of an earlier run in it; overlay: write overlay.mp4;
-    world: poses in the rig's world frame, else in the left camera's; observe: called with every result and its record,
-    for callers that know more.
+    world: poses in the rig's world frame, else in the left camera's; smooth_hz: cut-off of the smoothing at the end,
+    None for none; observe: called with every result and its record, for callers that know more.
     """
 
     output: Path
     force: bool = False
     overlay: bool = True
     world: bool = False
+    smooth_hz: float | None = None
     observe: Callable[[FrameResult, PoseRecord], None] | None = None
+    lookahead: int = DEFAULT_FRAMES
 
 
 @dataclass(slots=True)
@@ -104,6 +108,28 @@ def level_from_left(rig: StereoRig) -> np.ndarray | None:
     forward = ahead - (ahead @ down) * down
     forward /= np.linalg.norm(forward)
     return np.stack([np.cross(down, forward), down, forward])
+
+
+def devices_used(pipeline: Pipeline) -> str:
+    """Where the networks run: one device, or each with what runs on it."""
+    detector, denoiser = pipeline.detector.device, pipeline.denoiser.device
+    return detector if detector == denoiser else f"{detector} (detector), {denoiser} (denoiser)"
+
+
+def run_summary(
+    figures: dict[str, Any], warnings: list[str], pipeline: Pipeline, reference: ReferenceFrame
+) -> dict[str, Any]:
+    """What summary.json holds. figures: of `RunQuality`."""
+    return {
+        **figures,
+        "warnings": warnings,
+        "detector": pipeline.detector.name,
+        "denoiser": pipeline.denoiser.name,
+        "device": devices_used(pipeline),
+        "rectification": pipeline.rectifier.mode,
+        "frame_of_reference": reference.words,
+        "version": version("binopose"),
+    }
 
 
 def check_run(rig: StereoRig, options: RunOptions) -> None:
@@ -198,6 +224,7 @@ class _Run:
         self._source, self._rig, self._pipeline, self._options = source, rig, pipeline, options
         self._quality = RunQuality(pipeline.rectifier)
         self._overlay: _OverlayThread | None = None
+        self._smoothed: SmoothedRun | None = None
         self._reference = ReferenceFrame(rig, pipeline.rectifier, options.world)
         self._made_folder = not options.output.exists()
         prepare_output_folder(options.output, options.force)
@@ -236,6 +263,113 @@ class _Run:
                 stop.finishing = True
                 if self._overlay is not None:
                     self._quality.add_stage("draw", self._overlay.close())
+        if self._options.smooth_hz is not None:
+            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz)
+
+    def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
+        ahead = LookAhead(self._pipeline, self._options.lookahead)
+        with progress(self._source.frames, "poses", "pairs") as bar:
+            for pair in self._source:
+                if stop.requested:
+                    break
+                began_s = time.perf_counter()
+                stage_ms = {"read": self._source.read_ms}
+                with timed(stage_ms, "rectify"):
+                    left, right = self._pipeline.rectifier.images(pair.left, pair.right)
+                for result in ahead.push(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms):
+                    self._keep(result, (time.perf_counter() - began_s) * 1e3, writers)
+                bar.update()
+            for result in ahead.finish():
+                self._keep(result, sum(result.stage_ms.values()), writers)
+
+    def _keep(self, result: FrameResult, latency_ms: float, writers: OutputWriters) -> None:
+        """Write and draw one result."""
+        record = self._reference.record(result)
+        self._quality.observe(result, latency_ms)
+        if self._quality.views_decided:
+            forget_replaced(self._options.output)
+        writers.write(record)
+        if self._options.overlay:
+            self._draw(result)
+        if self._options.observe is not None:
+            self._options.observe(result, record)
+
+    def _draw(self, result: FrameResult, pose: Pose3D | None, status: str) -> float:
+        stage_ms: dict[str, float] = {}
+        with timed(stage_ms, "draw"):
+            refined_m = result.person.pose.points_m if result.person is not None else None
+            left, right = (
+                ViewOverlay(
+                    image,
+                    result.detections[view],
+                    self._pipeline.rectifier.picture_px(view, refined_m) if refined_m is not None else None,
+                )
+                for view, image in enumerate((result.pair.left, result.pair.right))
+            )
+            content = OverlayFrame(
+                left, right, pose, result.pair.index, result.pair.timestamp_s, result.stage_ms, status
+            )
+            picture = self._overlay.compose(content)
+        self._writer.write(picture, result.pair.timestamp_s)
+        return stage_ms["draw"]
+
+    def close(self) -> list[float]:
+        """Finish what waits and the file."""
+        try:
+            return [future.result() for future in self._waiting]
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+            self._writer.close()
+
+
+class _Run:
+    """The state of one run."""
+
+    def __init__(self, source: PairSource, rig: StereoRig, pipeline: Pipeline, options: RunOptions) -> None:
+        self._source, self._rig, self._pipeline, self._options = source, rig, pipeline, options
+        self._quality = RunQuality(pipeline.rectifier)
+        self._overlay: _OverlayThread | None = None
+        self._smoothed: SmoothedRun | None = None
+        self._reference = ReferenceFrame(rig, pipeline.rectifier, options.world)
+        self._made_folder = not options.output.exists()
+        prepare_output_folder(options.output, options.force)
+
+    def execute(self) -> RunReport:
+        """Process everything; files are valid on every way out."""
+        report = RunReport()
+        started_s = time.perf_counter()
+        with StopRequest() as stop:
+            try:
+                self._write_everything(stop)
+            except ExchangedViews:
+                restore_replaced(self._options.output)
+                if self._made_folder:
+                    with contextlib.suppress(OSError):
+                        self._options.output.rmdir()
+                raise
+            except OutputError as error:
+                with contextlib.suppress(OutputError):
+                    self._write_summary(report, started_s, str(error))
+                raise RunBrokenOff(str(error)) from error
+            self._write_summary(report, started_s, "interrupted by the user" if stop.requested else "")
+        complete = self._quality.poses and not self._source.incomplete
+        report.exit_code = 130 if stop.requested else 0 if complete else 3
+        return report
+
+    def _write_everything(self, stop: StopRequest) -> None:
+        reference = self._reference
+        recording = Recording(BODY17.joints, self._source.frames_per_second, reference.words, reference.z_up)
+        with OutputWriters(self._options.output, recording) as writers:
+            try:
+                self._loop(writers, stop)
+            except KeyboardInterrupt:
+                pass  # asked twice; the files are finished all the same
+            finally:
+                stop.finishing = True
+                if self._overlay is not None:
+                    self._quality.add_stage("draw", self._overlay.close())
+        if self._options.smooth_hz is not None:
+            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz)
 
     def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
         with progress(self._source.frames, "poses", "pairs") as bar:
@@ -274,18 +408,13 @@ class _Run:
     def _write_summary(self, report: RunReport, started_s: float, broken_off: str) -> None:
         elapsed_s = time.perf_counter() - started_s
         warnings = [*self._source.warnings, *self._quality.warnings()]
+        if self._smoothed is not None:
+            warnings += self._smoothed.warnings
         if broken_off:
             warnings.insert(0, f"the run ended early: {broken_off}")
-        report.summary = {
-            **self._quality.figures(elapsed_s),
-            "warnings": warnings,
-            "detector": self._pipeline.detector.name,
-            "denoiser": self._pipeline.denoiser.name,
-            "device": "cpu",
-            "rectification": self._pipeline.rectifier.mode,
-            "frame_of_reference": self._reference.words,
-            "version": version("binopose"),
-        }
+        figures = self._quality.figures(elapsed_s)
+        figures["smoothing"] = self._smoothed.figures if self._smoothed is not None else None
+        report.summary = run_summary(figures, warnings, self._pipeline, self._reference)
         write_json(self._options.output / "summary.json", report.summary)
         forget_replaced(self._options.output)
         report.files = [path for name in OUTPUT_FILES if (path := self._options.output / name).is_file()]

@@ -65,26 +65,25 @@ def check_display(advice: str) -> None:
 
 
 class Window:
-    """A window with keys and mouse; everything in one thread."""
+    """A window with keys and mouse; everything in one thread. on_mouse: called from `show`, to be set at any time."""
 
-    def __init__(self, title: str, advice: str, on_mouse: Callable[[MouseEvent], None] | None = None) -> None:
-        """Raises WindowError, with the advice, where no window can be opened. on_mouse: called from `show`."""
+    def __init__(self, title: str, advice: str) -> None:
+        """Raises WindowError, with the advice, where no window can be opened."""
         check_display(advice)
         self._title = title
         self._shown = False
-        self._on_mouse = on_mouse
+        self.on_mouse: Callable[[MouseEvent], None] | None = None
         # Without Qt's tool bar, and scaled with its shape kept.
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        if on_mouse is not None:
-            cv2.setMouseCallback(title, self._mouse)
+        cv2.setMouseCallback(title, self._mouse)
 
     def _mouse(self, event: int, x_px: int, y_px: int, flags: int, _: object) -> None:
         kind = _MOUSE_EVENTS.get(event)
-        if self._on_mouse is None or kind is None:
+        if self.on_mouse is None or kind is None:
             return
         if kind == "drag" and not flags & cv2.EVENT_FLAG_LBUTTON:
             return
-        self._on_mouse(MouseEvent(kind, x_px, y_px, (1 if flags > 0 else -1) if kind == "wheel" else 0))
+        self.on_mouse(MouseEvent(kind, x_px, y_px, (1 if flags > 0 else -1) if kind == "wheel" else 0))
 
     def show(self, picture: np.ndarray | None) -> str:
         """Show a picture (H, W, 3), or with None leave the one shown, and return the key pressed since.

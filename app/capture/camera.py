@@ -110,7 +110,7 @@ class CameraThread:
     def newest(self, timeout_s: float, after: int = -1) -> CapturedFrame | None:
         """The newest frame with a number above `after`, waited for; None after timeout_s or when there will be none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._has(after) or self._over(), timeout_s)
+            self._changed.wait_for(lambda: self._has(after) or self.over, timeout_s)
             if not self._has(after):
                 return None
             self._taken = True
@@ -119,7 +119,9 @@ class CameraThread:
     def _has(self, after: int) -> bool:
         return self._frame is not None and self._frame.number > after
 
-    def _over(self) -> bool:
+    @property
+    def over(self) -> bool:
+        """Whether no frame will come any more."""
         return self._state in (CameraState.ENDED, CameraState.CLOSED)
 
     def add_listener(self, listener: Callable[[CapturedFrame], None]) -> None:
@@ -143,7 +145,7 @@ class CameraThread:
             raise CaptureError(str(self._error), self._error.lasting) from self._error
 
     def _hopeless(self) -> bool:
-        return self._over() or (self._state is CameraState.RETRYING and self._error.lasting)
+        return self.over or (self._state is CameraState.RETRYING and self._error.lasting)
 
     @property
     def state(self) -> CameraState:
@@ -217,7 +219,7 @@ class CameraThread:
                 self._stop.wait(RETRY_PAUSE_S)
         finally:
             # Also after an error nobody foresaw, so that nobody waits for frames that will not come.
-            if not self._over():
+            if not self.over:
                 self._set_state(CameraState.CLOSED, CaptureError(f"{self.name}: the capture thread has stopped"))
 
     def _set_state(self, state: CameraState, error: CaptureError) -> None:

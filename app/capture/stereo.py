@@ -85,7 +85,7 @@ class StereoCapture:
         for camera in self._cameras:
             frame = camera.wait_until_running(timeout_s)
             if len(self._cameras) == 1 and frame.image.shape[1] % 2:
-                raise _odd_width(camera.name, frame.image.shape[1])
+                raise odd_width(camera.name, frame.image.shape[1])
 
     def newest(self, timeout_s: float) -> CapturedPair | None:
         """The newest pair not handed out yet, waited for; None when none came in time, or none will come: see `over`.
@@ -101,7 +101,7 @@ class StereoCapture:
                     break
                 self._changed.wait(min(left_s, 0.1))
             if self._odd_width_px:
-                raise _odd_width(self._cameras[0].name, self._odd_width_px)
+                raise odd_width(self._cameras[0].name, self._odd_width_px)
             pair, self._pair = self._pair, None
             return pair
 
@@ -180,7 +180,8 @@ class StereoCapture:
         self._changed.notify_all()
 
 
-def _odd_width(name: str, width_px: int) -> CaptureError:
+def odd_width(name: str, width_px: int) -> CaptureError:
+    """The error of a side-by-side picture that cannot be halved."""
     return CaptureError(
         f"{name}: pictures {width_px} pixels wide; a side-by-side picture has an even width: is this one camera only?",
         True,

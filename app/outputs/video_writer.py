@@ -53,6 +53,11 @@ class VideoWriter:
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(self._encoder.encode, image, timestamp_s))
 
+    @property
+    def busy(self) -> bool:
+        """Whether `write` would have to wait."""
+        return len(self._waiting) >= WAITING_PICTURES and not self._waiting[0].done()
+
     def close(self) -> None:
         """Encode what waits and finish the file, also after an error; then raise the first error, if any."""
         if self._closed:
