@@ -50,9 +50,10 @@ class Latest(Generic[Value]):
     def put(self, value: Value) -> None:
         """Replace the value; comes back at once."""
         self._current = (self._current[0] + 1, value)
-        if not self._waking and not self._loop.is_closed():
+        if not self._waking:
             self._waking = True
-            self._loop.call_soon_threadsafe(self._wake)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         self._waking = False
@@ -99,9 +100,9 @@ class ServerThread:
 
     def close(self) -> None:
         """Send the clients away and give the port back."""
-        if not self.loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             self.loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(4 * CLOSE_S)
+        self._thread.join(4 * CLOSE_S)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:

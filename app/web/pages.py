@@ -34,9 +34,11 @@ class Pages:
         kind, body = self._answers[path]
         return answer(HTTPStatus.OK, kind, body, {"Content-Security-Policy": POLICY})
 
-    def question(self) -> Response:
-        """The page that asks for the token."""
+    def question(self, wrong: bool) -> Response:
+        """The page that asks for the token, again after a wrong one."""
         kind, body = self._question
+        if wrong:
+            body = body.replace(b'class="wrong" hidden', b'class="wrong"')
         return answer(HTTPStatus.UNAUTHORIZED, kind, body, {"Content-Security-Policy": POLICY})
 
     @staticmethod

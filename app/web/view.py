@@ -108,7 +108,7 @@ class WebView:
             await asyncio.sleep(WRONG_TOKEN_S)
         if path == STREAM_PATH:
             return refuse(HTTPStatus.UNAUTHORIZED, "the token is missing: load the page first")
-        return self._pages.question()
+        return self._pages.question(wrong=bool(shown))
 
     async def _serve(self, connection: ServerConnection) -> None:
         asked = asyncio.Event()

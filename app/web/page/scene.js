@@ -7,7 +7,7 @@ const SIDE_COLOURS = { "-1": "#e69f00", 0: "#f0f0f0", 1: "#56b4e9" };
 const OUTLINE = "#0e1012";
 const FULL_CONFIDENCE = 0.6;
 const GRID_STEP_M = 0.5;
-const HOME = { yaw: 0, elevation: 0.21, zoom: 1 };
+const HOME = { yaw: -0.45, elevation: 0.21, zoom: 1 };
 
 class Scene {
   constructor(canvas) {
@@ -143,9 +143,9 @@ class Scene {
     this.paintFloor(project, target);
     if (!this.person || !this.skeleton) return;
     this.paintShadow(project, target);
+    this.paintPerson(project);
     if (this.showRaw) this.paintRaw(project);
     if (this.showSigma) this.paintSigma(project);
-    this.paintPerson(project);
   }
 
   // From metres to [x, y, pixels per metre] on the canvas; null for what lies behind the viewer.

@@ -29,7 +29,7 @@ class Connection {
       this.retryMs = RETRY_MS.first;
       this.heardMs = performance.now();
       this.asked = false;
-      showConnection("connected", false);
+      showConnection("connected, waiting for the program", false);
       this.ask();
     };
     this.socket.onmessage = (event) => {
@@ -38,10 +38,21 @@ class Connection {
       else this.receivePicture(event.data);
     };
     this.socket.onclose = () => {
-      showLost();
+      showLost("no connection to the program, trying again");
+      this.reloadIfRefused();
       setTimeout(() => this.open(), this.retryMs);
       this.retryMs = Math.min(2 * this.retryMs, RETRY_MS.longest);
     };
+  }
+
+  // After a restart with another token the page has to be asked for again.
+  async reloadIfRefused() {
+    try {
+      const answer = await fetch("/", { cache: "no-store" });
+      if (answer.status === 401) location.reload();
+    } catch {
+      // Nobody is there; the next try follows.
+    }
   }
 
   // One picture at a time, and none while the page is hidden: the program draws only what is looked at.
@@ -70,23 +81,23 @@ class Connection {
   // A connection that stays open in silence is as lost as a closed one.
   notice() {
     if (this.socket.readyState === WebSocket.OPEN && performance.now() - this.heardMs > SILENT_MS) {
-      showConnection("connected, but the program is silent", true);
-      picture.classList.add("stale");
+      showLost("connected, but the program is silent");
     }
   }
 }
 
 function showConnection(text, lost) {
-  const place = element("connection");
-  if (place.textContent !== text) place.textContent = text;
-  place.dataset.lost = lost;
+  write("connection", text);
+  document.body.classList.toggle("lost", lost);
+  if (lost) picture.classList.add("stale");
 }
 
-function showLost() {
-  showConnection("no connection to the program, trying again", true);
-  picture.classList.add("stale");
+// What was shown last stays, dimmed: it may be what one was looking for.
+function showLost(text) {
+  showConnection(text, true);
   showHealth("none", "unknown", "");
   showState("no connection");
+  showMarks({ refined: true, filtered: true });
 }
 
 function showMessage(message) {
@@ -164,30 +175,27 @@ function showFigures(figures) {
 function showCameras(cameras) {
   const rows = cameras.map((camera) => {
     const running = camera.state === "running";
-    return [
+    const row = document.createElement("tr");
+    row.append(
       node("td", camera.name),
-      node("td", running || !camera.reason ? camera.state : `${camera.state}: ${camera.reason}`, running ? "" : "bad"),
+      node("td", camera.reason || camera.state, running ? "" : "bad"),
       node("td", number(camera.rate_hz, 1), "number"),
       node("td", camera.jitter_ms == null ? "-" : `${number(camera.jitter_ms, 1)} ms`, "number"),
       node("td", String(camera.frames_damaged), "number"),
       node("td", camera.losses === 1 ? "once" : camera.losses ? `${camera.losses} times` : "never", "number"),
-    ];
+    );
+    return row;
   });
-  fill("cameras", rows);
+  element("cameras").hidden = !rows.length;
+  element("cameras").tBodies[0].replaceChildren(...rows);
 }
 
 function showStages(stages) {
-  fill("stages", Object.entries(stages).map(([name, duration]) => [node("td", name), node("td", number(duration, 1), "number")]));
-}
-
-function fill(table, rows) {
-  element(table).hidden = !rows.length;
-  element(table).tBodies[0].replaceChildren(
-    ...rows.map((cells) => {
-      const row = document.createElement("tr");
-      row.append(...cells);
-      return row;
-    }),
+  const table = element("stages");
+  table.hidden = !Object.keys(stages).length;
+  table.tHead.rows[0].replaceChildren(...Object.keys(stages).map((name) => node("th", name, "number")));
+  table.tBodies[0].rows[0].replaceChildren(
+    ...Object.values(stages).map((duration) => node("td", number(duration, 1), "number")),
   );
 }
 
@@ -204,10 +212,12 @@ function number(value, digits) {
 
 element("show-raw").addEventListener("change", (event) => {
   scene.showRaw = event.target.checked;
+  element("raw-legend").hidden = !scene.showRaw;
   scene.draw();
 });
 element("show-sigma").addEventListener("change", (event) => {
   scene.showSigma = event.target.checked;
+  element("sigma-legend").hidden = !scene.showSigma;
   scene.draw();
 });
 element("reset-view").addEventListener("click", () => scene.reset());
