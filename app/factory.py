@@ -10,12 +10,13 @@ from ..calibration.rectify import Rectifier
 from ..engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
 from ..engines.detectors import blazepose, rtmpose
 from ..engines.detectors.base import StereoDetector
+from ..engines.session import DeviceChoice, EngineChoice, EngineUnavailable
 from ..models.weights import REGISTRY, entry_named, locate
 from .weights_cache import fetch_with_progress, user_cache_dir
 
 DENOISERS: dict[str, Callable[[], Denoiser]] = {"skeleton": SkeletonDenoiser, "off": NoDenoiser}
 DETECTORS = tuple(REGISTRY)
-MODEL_SUFFIXES = (".onnx", ".zip")
+MODEL_SUFFIXES = (".onnx", ".engine", ".zip")
 
 
 def open_denoiser(name: str) -> Denoiser:
@@ -31,19 +32,35 @@ def weights_folder(name: str) -> Path:
     return locate(entry, user_cache_dir()) or fetch_with_progress(entry, user_cache_dir())
 
 
-def open_detector(name: str, rectifier: Rectifier) -> StereoDetector:
-    """The detector of a registered name or of a model file (.onnx, SDK .zip).
+def engine_choice(device: DeviceChoice = "auto", allow_inexact: bool = False) -> EngineChoice:
+    """Where the user wants networks to run; engines built for this machine are kept in the user's cache."""
+    return EngineChoice(device, allow_inexact, user_cache_dir())
 
-    Raises UserError when there is no such detector, its weights cannot be had or its runtime is missing.
+
+def open_detector(name: str, rectifier: Rectifier, engine: EngineChoice | None = None) -> StereoDetector:
+    """The detector of a registered name or of a model file (.onnx, .engine, SDK .zip).
+
+    engine: where it is to run, None for the best device there is. The network that finds people to begin with runs on
+    the CPU.
+    Raises UserError when there is no such detector, its weights cannot be had, its runtime is missing or the device
+    asked for cannot be used.
     """
+    engine = engine or engine_choice()
     path = Path(name)
     if path.suffix.lower() in MODEL_SUFFIXES or path.is_file():
         if not path.is_file():
-            raise UserError(f"detector: {path}: no such file; expected an .onnx model or an OpenMMLab SDK .zip")
-        return rtmpose.open_detector(rectifier, path, weights_folder("blazepose"))
+            raise UserError(
+                f"detector: {path}: no such file; expected an .onnx or .engine model or an OpenMMLab SDK .zip"
+            )
+        return rtmpose.open_detector(rectifier, path, weights_folder("blazepose"), engine)
     if name not in DETECTORS:
         raise UserError(f'detector: expected one of {", ".join(DETECTORS)} or a model file, found "{name}"')
     if name == "blazepose":
+        if engine.device not in ("auto", "cpu"):
+            raise EngineUnavailable(
+                f"--device {engine.device}: the detector blazepose runs on the CPU alone; for a GPU take another, as "
+                "--detector rtmpose-m"
+            )
         return blazepose.open_detector(rectifier, weights_folder(name))
     (network,) = entry_named(name).files
-    return rtmpose.open_detector(rectifier, weights_folder(name) / network.name, weights_folder("blazepose"))
+    return rtmpose.open_detector(rectifier, weights_folder(name) / network.name, weights_folder("blazepose"), engine)

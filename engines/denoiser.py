@@ -13,6 +13,7 @@ class Denoiser(Protocol):
     """Refines the poses of one person, one at a time and in order; everything in the rectified left frame."""
 
     name: str
+    device: str  # where it runs: cpu, cuda or tensorrt
 
     def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
         """The refined pose of the same moment; it may give a place to joints that nobody observed.
@@ -31,6 +32,7 @@ class NoDenoiser:
     """`--denoiser off`: triangulation alone."""
 
     name = "off"
+    device = "cpu"
 
     def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
         """The pose as it came."""
@@ -44,6 +46,7 @@ class SkeletonDenoiser:
     """`--denoiser skeleton`: the person's own bone lengths, no network."""
 
     name = "skeleton"
+    device = "cpu"
 
     def __init__(self) -> None:
         self._fit = SkeletonFit()

@@ -10,7 +10,7 @@ from typing import Literal
 from ..calibration.errors import UserError
 from .engine import DEVICES, Device, EngineFailed, EngineUnavailable, OpenRequest, Port, Session
 from .model_file import ModelFileError
-from .onnx_session import open_onnx
+from .onnx_session import load_runtime, open_onnx, require_gpu_provider
 from .parity import check_parity
 from .tensorrt_session import open_engine
 
@@ -24,6 +24,7 @@ __all__ = [
     "Port",
     "Session",
     "open_session",
+    "probe_device",
 ]
 
 log = logging.getLogger(__name__)
@@ -116,3 +117,13 @@ def _proven(session: Session, path: Path, allow_inexact: bool) -> Session:
         session.close()
         raise
     return session
+
+
+def probe_device(device: Device) -> str:
+    """What ONNX networks would run on, without one at hand: hardware and runtime. Raises EngineUnavailable if nothing.
+
+    Only opening a network tells for sure.
+    """
+    runtime = load_runtime()
+    hardware = "this processor" if device == "cpu" else require_gpu_provider(runtime, device).name
+    return f"{hardware}, onnxruntime {runtime.__version__}"

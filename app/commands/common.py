@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...engines.session import DEVICE_CHOICES
 from ..factory import DENOISERS
 from ..settings import add_config_option
 
@@ -21,11 +22,28 @@ def add_processing_options(parser: argparse.ArgumentParser) -> None:
         help="skeleton: pull the pose toward the person's own bone lengths; off: triangulation alone "
         "(default: %(default)s)",
     )
+    add_engine_options(parser)
     parser.add_argument("--no-overlay", action="store_true", help="do not write overlay.mp4 (faster)")
     parser.add_argument("--world", action="store_true", help="poses in the rig's world frame, not the left camera's")
     parser.add_argument("--force", action="store_true", help="replace the results of an earlier run in the folder")
     parser.add_argument("--headless", action="store_true", help="open no window (this command opens none anyway)")
     add_config_option(parser)
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Where networks run."""
+    parser.add_argument(
+        "--device",
+        choices=DEVICE_CHOICES,
+        default="auto",
+        help="where ONNX networks run; auto takes the first of tensorrt, cuda and cpu that really works, any other is "
+        "used or refused with the reason; see `binopose engines` (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-inexact",
+        action="store_true",
+        help="use a device even when its answers differ from those stored in the model file by more than 1 mm or 1 px",
+    )
 
 
 def add_output_option(parser: argparse.ArgumentParser, default: Path | None = None) -> None:

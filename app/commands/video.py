@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from ...calibration.errors import UserError
 from ...calibration.rectify import Rectifier
 from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
-from ..factory import DETECTORS, open_denoiser, open_detector
+from ..factory import DETECTORS, engine_choice, open_denoiser, open_detector
+from ..lookahead import DEFAULT_FRAMES
 from ..pipeline import Pipeline
 from ..processing import RunOptions, check_run, process_recording, report_lines
 from ..recording import StereoRecording
+from ..smoothing import DEFAULT_CUTOFF_HZ, LONGEST_GAP_S
 from .common import add_output_option, add_processing_options
+
+# Each frame that waits keeps two pictures in memory.
+MAX_LOOKAHEAD = 120
 
 DESCRIPTION = """\
 Turn two recorded views of a person into 3D poses.
@@ -29,7 +35,8 @@ examples:
   binopose video left.mp4 right.mp4 --rig rig.toml -o out --detector rtmpose-m.zip --no-overlay
 
 in OUT:
-  poses.npz     points_m (N,17,3), raw_points_m, confidence, sigma_m, timestamp_s, frame; NaN means "no pose"
+  poses.npz     points_m (N,17,3), confidence, sigma_m, timestamp_s, frame; NaN means "no pose"; and on the way there
+                raw_points_m (triangulated) and refined_points_m (before smoothing)
   poses.csv     the same as a table          poses.trc  for OpenSim (y up)
   overlay.mp4   what was found, drawn        summary.json  figures and warnings
 Joints with confidence 0 were observed by nobody; their place is inferred from the rest of the body.
@@ -63,8 +70,45 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default="auto",
         help="rectify the pictures before, or the joints after detection; auto decides by the rig (default: auto)",
     )
+    parser.add_argument(
+        "--smooth",
+        type=smoothing_hz,
+        default=DEFAULT_CUTOFF_HZ,
+        metavar="HZ|off",
+        help="cut-off of the smoothing over the whole recording, which adds no lag and closes gaps of up to "
+        f"{LONGEST_GAP_S:g} s; lower is smoother; off: points_m is the refined pose of each frame by itself "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
+        "--lookahead",
+        type=_frames,
+        default=DEFAULT_FRAMES,
+        metavar="FRAMES",
+        help="see so many frames ahead before deciding which side of the person is which; 0 decides at once "
+        "(default: %(default)s)",
+    )
     add_processing_options(parser)
     parser.set_defaults(run=run)
+
+
+def _frames(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= MAX_LOOKAHEAD:
+        raise argparse.ArgumentTypeError(f"expected 0 to {MAX_LOOKAHEAD} frames, found {number}")
+    return number
+
+
+def smoothing_hz(text: str) -> float | None:
+    """The value of --smooth: a cut-off in Hz, or None for "off"."""
+    if text == "off":
+        return None
+    try:
+        cutoff_hz = float(text)
+    except ValueError:
+        cutoff_hz = math.nan
+    if not 0.1 <= cutoff_hz <= 100:
+        raise argparse.ArgumentTypeError(f'expected 0.1 to 100 Hz or "off", found "{text}"')
+    return cutoff_hz
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,9 +124,9 @@ def run(options: argparse.Namespace) -> int:
         rig, notes = rig.adapted_to(recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
-        run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world)
+        run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world, options.smooth)
         check_run(rig, run_options)
-        detector = open_detector(options.detector, rectifier)
+        detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
         try:
             pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser))
             report = process_recording(recording, rig, pipeline, run_options)

@@ -11,9 +11,13 @@ from ...models.skeleton import Skeleton
 
 
 class StereoDetector(Protocol):
-    """Finds one and the same person in both pictures of a pair; keeps track of them from pair to pair."""
+    """Finds one and the same person in both pictures of a pair; keeps track of them from pair to pair.
+
+    device: where its pose network runs: cpu, cuda or tensorrt.
+    """
 
     name: str
+    device: str
     skeleton: Skeleton
 
     def detect(self, left: np.ndarray, right: np.ndarray, timestamp_s: float) -> tuple[Pose2D | None, Pose2D | None]:

@@ -78,6 +78,7 @@ class BlazePoseNetwork:
     A joint's confidence is the network's visibility (not hidden) times its presence (inside the region).
     """
 
+    device = "cpu"
     skeleton = BLAZEPOSE33
     min_presence = 0.5
 

@@ -30,8 +30,9 @@ class PoseReading:
 
 
 class PoseNetwork(Protocol):
-    """Reads one person's joints from a region of a picture."""
+    """Reads one person's joints from a region of a picture. device: where it runs: cpu, cuda or tensorrt."""
 
+    device: str
     skeleton: Skeleton
     min_presence: float
 

@@ -33,6 +33,7 @@ class RtmPoseNetwork:
 
     def __init__(self, model: SimccModel) -> None:
         self._model = model
+        self.device: str = model.session.device
         self.skeleton = model.skeleton
 
     def first_region(self, candidate: PersonCandidate) -> Region:

@@ -162,6 +162,7 @@ class SimulatedDetector:
     """
 
     name = "simulated"
+    device = "cpu"
     skeleton = BODY17
 
     def __init__(

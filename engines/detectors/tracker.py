@@ -62,6 +62,7 @@ class StereoTracker:
 
     def __init__(self, name: str, rectifier: Rectifier, person_detector: PersonDetector, network: PoseNetwork) -> None:
         self.name = name
+        self.device = network.device
         self.skeleton = network.skeleton
         self._rectifier = rectifier
         self._network = network

@@ -197,6 +197,7 @@ class Played:
     """Gives prepared detections one after another."""
 
     name = "played"
+    device = "cpu"
     skeleton = BODY17
 
     def __init__(self, found: Sequence[Detections]) -> None:
@@ -246,7 +247,7 @@ def test_figures_of_a_known_shift() -> None:
     assert figures["epipolar_px"]["p95"] == pytest.approx(6.0, rel=0.006)
     assert figures["epipolar_px"]["bias"] == pytest.approx(-6.0, abs=0.5)  # left minus right
     assert figures["latency_ms"]["median"] == pytest.approx(20 + 19.5, rel=0.02)
-    assert set(figures["stage_ms"]) == {"detect", "triangulate", "refine"}
+    assert set(figures["stage_ms"]) == {"detect", "sides", "triangulate", "refine"}
 
 
 @pytest.mark.parametrize("name", ["parallel 40 cm", "47 degrees"])

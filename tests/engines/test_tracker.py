@@ -80,6 +80,7 @@ class Searcher:
 
 
 class Reader:
+    device = "cpu"
     skeleton = COCO17
     min_presence = 0.5
 

@@ -166,6 +166,7 @@ class Forgetful:
     """Leaves the joint out that it finds hardest."""
 
     name = "forgetful"
+    device = "cpu"
 
     def denoise(self, rig: RectifiedRig, left: Pose2D, right: Pose2D, raw: Pose3D) -> Pose3D:
         points_m = raw.points_m.copy()
@@ -186,6 +187,7 @@ class Honest:
     """Errs by what it states, differently along each rectified axis; of two joints it states nothing."""
 
     name = "honest"
+    device = "cpu"
     sigma_m = np.array([0.005, 0.010, 0.040])
 
     def __init__(self) -> None:
