@@ -28,6 +28,8 @@ OUTPUT_FILES = (
 REPLACEMENT_SUFFIX = ".unfinished"
 # Where the results of an earlier run wait until it is certain that the new run goes ahead.
 REPLACED_FOLDER = ".replaced"
+# Where smoothed pose files are made before they take the place of the ones before.
+SMOOTHED_FOLDER = ".smoothed"
 
 
 class OutputError(UserError):
@@ -175,6 +177,7 @@ def prepare_output_folder(path: Path, force: bool = False) -> Path:
     with errors_naming(path, "nothing was done"):
         path.mkdir(parents=True, exist_ok=True)
         forget_replaced(path)
+        shutil.rmtree(path / SMOOTHED_FOLDER, ignore_errors=True)
         for name in OUTPUT_FILES:
             (path / (name + REPLACEMENT_SUFFIX)).unlink(missing_ok=True)
             if (path / name).exists():

@@ -21,6 +21,7 @@ def _journal_type(joints: int) -> np.dtype:
             ("frame", "<i8"),
             ("timestamp_s", "<f8"),
             ("points_m", "<f4", (joints, 3)),
+            ("refined_points_m", "<f4", (joints, 3)),
             ("raw_points_m", "<f4", (joints, 3)),
             ("confidence", "<f4", (joints,)),
             ("sigma_m", "<f4", (joints, 3)),
@@ -39,8 +40,7 @@ def _journal_header(dtype: np.dtype, records: int) -> bytes:
 
 def _write_npz(path: Path, records: np.ndarray, joint_names: Sequence[str], frame_of_reference: str, kept: str) -> None:
     """Write the compressed file in one step. records: (N,) of `_journal_type`, may be mapped from disk."""
-    columns = {name: records[name] for name in ("points_m", "raw_points_m", "confidence", "sigma_m")}
-    columns |= {"timestamp_s": records["timestamp_s"], "frame": records["frame"]}
+    columns = {name: records[name] for name in records.dtype.names or ()}
     with replacing(path, kept) as file:
         np.savez_compressed(
             file,
@@ -52,7 +52,7 @@ def _write_npz(path: Path, records: np.ndarray, joint_names: Sequence[str], fram
 
 
 class NpzWriter:
-    """Collects the poses in a journal on disk (700 bytes a frame, nothing in memory) and turns it into the npz.
+    """Collects the poses in a journal on disk (900 bytes a frame, nothing in memory) and turns it into the npz.
 
     The journal is a .npy file of structured records that numpy opens at any moment, also after the process was
     killed; beside it lies a poses.npz without frames from the start, so that `recover_poses` finds the names there.

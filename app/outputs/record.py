@@ -15,7 +15,8 @@ class PoseRecord:
 
     frame: number of the image pair; timestamp_s: seconds of the recording or of the monotonic clock;
     points_m: (J, 3) the pose; raw_points_m: (J, 3) before refinement; confidence: (J,) in 0..1; sigma_m: (J, 3)
-    standard deviation per axis. NaN where there is nothing, confidence 0 where nothing was observed.
+    standard deviation per axis; refined_points_m: (J, 3) after refinement and before smoothing, the same as points_m
+    when left out. NaN where there is nothing, confidence 0 where nothing was observed.
     """
 
     frame: int
@@ -24,17 +25,21 @@ class PoseRecord:
     raw_points_m: np.ndarray
     confidence: np.ndarray
     sigma_m: np.ndarray
+    refined_points_m: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.refined_points_m is None:
+            object.__setattr__(self, "refined_points_m", self.points_m)
         joints = len(self.confidence)
         for name, values, shape in (
             ("points_m", self.points_m, (joints, 3)),
             ("raw_points_m", self.raw_points_m, (joints, 3)),
             ("confidence", self.confidence, (joints,)),
             ("sigma_m", self.sigma_m, (joints, 3)),
+            ("refined_points_m", self.refined_points_m, (joints, 3)),
         ):
-            if values.shape != shape:
-                raise ValueError(f"{name}: expected shape {shape}, got {values.shape}")
+            if np.shape(values) != shape:
+                raise ValueError(f"{name}: expected shape {shape}, got {np.shape(values)}")
 
     @classmethod
     def without_pose(cls, frame: int, timestamp_s: float, joints: int) -> Self:

@@ -98,6 +98,7 @@ def test_npz_holds_every_frame(tmp_path: Path) -> None:
         arrays = dict(file)
     assert {name: (values.dtype.str, values.shape) for name, values in arrays.items() if values.dtype.kind != "U"} == {
         "points_m": ("<f4", (10, 17, 3)),
+        "refined_points_m": ("<f4", (10, 17, 3)),
         "raw_points_m": ("<f4", (10, 17, 3)),
         "confidence": ("<f4", (10, 17)),
         "sigma_m": ("<f4", (10, 17, 3)),
@@ -106,6 +107,7 @@ def test_npz_holds_every_frame(tmp_path: Path) -> None:
     }
     for name in ("points_m", "raw_points_m", "confidence", "sigma_m"):
         np.testing.assert_array_equal(arrays[name], np.stack([getattr(r, name) for r in made]).astype(np.float32))
+    np.testing.assert_array_equal(arrays["refined_points_m"], arrays["points_m"], "the same unless smoothed")
     assert arrays["timestamp_s"].tolist() == [record.timestamp_s for record in made]
     assert tuple(arrays["joint_names"].tolist()) == BODY17.joints
     assert str(arrays["frame_of_reference"]) == RECORDING.frame_of_reference
