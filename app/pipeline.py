@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,11 @@ from ..calibration.triangulate import epipolar_residual_px, triangulate
 from ..engines.denoiser import Denoiser
 from ..engines.detectors.base import StereoDetector
 from ..models.epipolar import RowStatistics
+from ..models.outliers import OutlierGate
 from ..models.pose import Pose2D, Pose3D
+from ..models.presence import PresenceWatch
+from ..models.side_tracker import SideTracker
+from ..models.sides import NO_EXCHANGE, SideExchange
 from ..models.skeleton import BODY17
 from ..models.skeleton_fit import observation_sigma_m
 from .frames import FramePair
@@ -30,8 +34,9 @@ MAX_REACH_M = 1.5
 class PersonResult:
     """One person whom both views show; everything in the rectified left frame.
 
-    left, right: body17 in rectified pixels; raw, pose: before and after refinement; epipolar_px: (17,) signed row
-    difference (left minus right) of the joints seen in both views, else NaN.
+    left, right: body17 in rectified pixels, left and right put right; raw, pose: before and after refinement;
+    epipolar_px: (17,) signed row difference (left minus right) of the joints seen in both views, else NaN;
+    outliers: (17,) joints that both views show, but not in a believable place: raw does not have them.
     """
 
     left: Pose2D
@@ -39,6 +44,7 @@ class PersonResult:
     raw: Pose3D
     pose: Pose3D
     epipolar_px: np.ndarray
+    outliers: np.ndarray = field(default_factory=lambda: np.zeros(len(BODY17), dtype=bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +52,29 @@ class FrameResult:
     """What came of one pair.
 
     pair: pictures as shown (rectified in mode "images"); detections: per view, in pixels of these pictures and with
-    the detector's joints, or None; person: None when nobody was found in both views; stage_ms: duration of each stage.
+    the detector's joints, left and right put right, or None; person: None when nobody was found in both views;
+    stage_ms: duration of each stage; exchange: what the detector had exchanged; reacquired: the person was away, or it
+    is another one: nothing of what was learnt before holds.
     """
 
     pair: FramePair
     detections: tuple[Pose2D | None, Pose2D | None]
     person: PersonResult | None
+    stage_ms: dict[str, float]
+    exchange: SideExchange = NO_EXCHANGE
+    reacquired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the detector saw in one pair, as it came.
+
+    detections: as in FrameResult; bodies: the same as body17 in rectified pixels, None unless both views show somebody.
+    """
+
+    pair: FramePair
+    detections: tuple[Pose2D | None, Pose2D | None]
+    bodies: tuple[Pose2D, Pose2D] | None
     stage_ms: dict[str, float]
 
 
@@ -99,8 +122,17 @@ def lift(
     return Pose3D(points_m, confidence, sigma_m, BODY17, timestamp_s), epipolar_px
 
 
+def without(pose: Pose3D, joints: np.ndarray) -> Pose3D:
+    """The pose with some joints not observed. joints: (17,) flags."""
+    if not joints.any():
+        return pose
+    points_m = np.where(joints[:, None], np.nan, pose.points_m)
+    confidence = np.where(joints, 0.0, pose.confidence)
+    return Pose3D(points_m, confidence, pose.sigma_m, pose.skeleton, pose.timestamp_s)
+
+
 class Pipeline:
-    """Detect, triangulate, refine: for the frames of one rig, in order."""
+    """Detect, put left and right right, triangulate, refine: for the frames of one rig, in order."""
 
     def __init__(
         self,
@@ -115,33 +147,73 @@ class Pipeline:
         self.detector = detector
         self.denoiser = denoiser
         self.rows = RowStatistics()
+        self._sides = SideTracker()
+        self._outliers = OutlierGate()
+        self._presence = PresenceWatch()
 
     def process(self, pair: FramePair, stage_ms: dict[str, float] | None = None) -> FrameResult:
         """The pose in one pair of pictures that `rectifier.images` returned.
 
         stage_ms: durations of stages that came before, which the result then has too.
         """
+        seen = self.observe(pair, stage_ms)
+        return self.complete(seen, self.settle_sides(self._sides, seen) or NO_EXCHANGE)
+
+    def observe(self, pair: FramePair, stage_ms: dict[str, float] | None = None) -> Observation:
+        """The first half of `process`: what the detector sees."""
         stage_ms = dict(stage_ms or {})
         with timed(stage_ms, "detect"):
-            detections = self.detector.detect(pair.left, pair.right, pair.timestamp_s)
-        person = None
-        if detections[0] is not None and detections[1] is not None:
-            with timed(stage_ms, "triangulate"):
-                left, right = self._rectified(0, detections[0]), self._rectified(1, detections[1])
-                timestamp_s = pair.timestamp_s
-                if self._aligner is not None:
-                    left, right, timestamp_s = self._aligner.align(left, right, pair)
-                raw, epipolar_px = lift(self.rectifier.rig, self.rows, left, right, timestamp_s)
-            if raw is not None:
-                with timed(stage_ms, "refine"):
-                    pose = self.denoiser.denoise(self.rectifier.rig, left, right, raw)
-                person = PersonResult(left, right, raw, pose, epipolar_px)
-        return FrameResult(pair, detections, person, stage_ms)
+            left, right = self.detector.detect(pair.left, pair.right, pair.timestamp_s)
+        bodies = None
+        if left is not None and right is not None:
+            bodies = self._rectified(0, left), self._rectified(1, right)
+        return Observation(pair, (left, right), bodies, stage_ms)
+
+    def settle_sides(self, sides: SideTracker, seen: Observation) -> SideExchange | None:
+        """Show a pair to `sides`; returns the decision that is due, which may be on an earlier pair."""
+        with timed(seen.stage_ms, "sides"):
+            return sides.push(self.rectifier.rig, self.rows, seen.bodies, seen.pair.timestamp_s)
+
+    def complete(self, seen: Observation, exchange: SideExchange) -> FrameResult:
+        """The second half of `process`: into space. To be called in the order of the pairs."""
+        left, right = seen.detections
+        if left is not None and right is not None:
+            left, right = exchange.corrected(0, left), exchange.corrected(1, right)
+        person, reacquired = None, False
+        if seen.bodies is not None:
+            bodies = exchange.corrected(0, seen.bodies[0]), exchange.corrected(1, seen.bodies[1])
+            person, reacquired = self._in_space(bodies, seen.pair, seen.stage_ms)
+        return FrameResult(seen.pair, (left, right), person, seen.stage_ms, exchange, reacquired)
+
+    def _in_space(
+        self, bodies: tuple[Pose2D, Pose2D], pair: FramePair, stage_ms: dict[str, float]
+    ) -> tuple[PersonResult | None, bool]:
+        """The person in space, and whether they have just come (back)."""
+        rig, timestamp_s = self.rectifier.rig, pair.timestamp_s
+        with timed(stage_ms, "triangulate"):
+            left, right = bodies
+            if self._aligner is not None:
+                left, right, timestamp_s = self._aligner.align(left, right, pair)
+            raw, epipolar_px = lift(rig, self.rows, left, right, timestamp_s)
+            if raw is None:
+                return None, False
+            reacquired = self._presence.is_new(raw.points_m, timestamp_s)
+            if reacquired:
+                self._outliers.reset()
+                self.denoiser.reset()
+            outliers = self._outliers.find(rig, self.rows, raw, epipolar_px)
+            raw = without(raw, outliers)
+        with timed(stage_ms, "refine"):
+            pose = self.denoiser.denoise(rig, left, right, raw)
+        return PersonResult(left, right, raw, pose, epipolar_px, outliers), reacquired
 
     def reset(self) -> None:
         """Forget the person: the next one may be somebody else."""
         self.detector.reset()
         self.denoiser.reset()
+        self._sides.reset()
+        self._outliers.reset()
+        self._presence.reset()
 
     def _rectified(self, view: int, detection: Pose2D) -> Pose2D:
         body = detection.to_skeleton(BODY17)

@@ -74,7 +74,8 @@ class RunOptions:
 
     output: the folder, made by the run; force: replace the results of an earlier run in it; overlay: write overlay.mp4;
     world: poses in the rig's world frame, else in the left camera's; smooth_hz: cut-off of the smoothing at the end,
-    None for none; observe: called with every result and its record, for callers that know more.
+    None for none; observe: called with every result and its record, for callers that know more; lookahead: so many
+    frames later it is decided which side of the person is which.
     """
 
     output: Path
@@ -293,104 +294,6 @@ class _Run:
             self._draw(result)
         if self._options.observe is not None:
             self._options.observe(result, record)
-
-    def _draw(self, result: FrameResult, pose: Pose3D | None, status: str) -> float:
-        stage_ms: dict[str, float] = {}
-        with timed(stage_ms, "draw"):
-            refined_m = result.person.pose.points_m if result.person is not None else None
-            left, right = (
-                ViewOverlay(
-                    image,
-                    result.detections[view],
-                    self._pipeline.rectifier.picture_px(view, refined_m) if refined_m is not None else None,
-                )
-                for view, image in enumerate((result.pair.left, result.pair.right))
-            )
-            content = OverlayFrame(
-                left, right, pose, result.pair.index, result.pair.timestamp_s, result.stage_ms, status
-            )
-            picture = self._overlay.compose(content)
-        self._writer.write(picture, result.pair.timestamp_s)
-        return stage_ms["draw"]
-
-    def close(self) -> list[float]:
-        """Finish what waits and the file."""
-        try:
-            return [future.result() for future in self._waiting]
-        finally:
-            self._thread.shutdown(cancel_futures=True)
-            self._writer.close()
-
-
-class _Run:
-    """The state of one run."""
-
-    def __init__(self, source: PairSource, rig: StereoRig, pipeline: Pipeline, options: RunOptions) -> None:
-        self._source, self._rig, self._pipeline, self._options = source, rig, pipeline, options
-        self._quality = RunQuality(pipeline.rectifier)
-        self._overlay: _OverlayThread | None = None
-        self._smoothed: SmoothedRun | None = None
-        self._reference = ReferenceFrame(rig, pipeline.rectifier, options.world)
-        self._made_folder = not options.output.exists()
-        prepare_output_folder(options.output, options.force)
-
-    def execute(self) -> RunReport:
-        """Process everything; files are valid on every way out."""
-        report = RunReport()
-        started_s = time.perf_counter()
-        with StopRequest() as stop:
-            try:
-                self._write_everything(stop)
-            except ExchangedViews:
-                restore_replaced(self._options.output)
-                if self._made_folder:
-                    with contextlib.suppress(OSError):
-                        self._options.output.rmdir()
-                raise
-            except OutputError as error:
-                with contextlib.suppress(OutputError):
-                    self._write_summary(report, started_s, str(error))
-                raise RunBrokenOff(str(error)) from error
-            self._write_summary(report, started_s, "interrupted by the user" if stop.requested else "")
-        complete = self._quality.poses and not self._source.incomplete
-        report.exit_code = 130 if stop.requested else 0 if complete else 3
-        return report
-
-    def _write_everything(self, stop: StopRequest) -> None:
-        reference = self._reference
-        recording = Recording(BODY17.joints, self._source.frames_per_second, reference.words, reference.z_up)
-        with OutputWriters(self._options.output, recording) as writers:
-            try:
-                self._loop(writers, stop)
-            except KeyboardInterrupt:
-                pass  # asked twice; the files are finished all the same
-            finally:
-                stop.finishing = True
-                if self._overlay is not None:
-                    self._quality.add_stage("draw", self._overlay.close())
-        if self._options.smooth_hz is not None:
-            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz)
-
-    def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
-        with progress(self._source.frames, "poses", "pairs") as bar:
-            for pair in self._source:
-                if stop.requested:
-                    return
-                began_s = time.perf_counter()
-                stage_ms = {"read": self._source.read_ms}
-                with timed(stage_ms, "rectify"):
-                    left, right = self._pipeline.rectifier.images(pair.left, pair.right)
-                result = self._pipeline.process(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms)
-                record = self._reference.record(result)
-                self._quality.observe(result, (time.perf_counter() - began_s) * 1e3)
-                if self._quality.views_decided:
-                    forget_replaced(self._options.output)
-                writers.write(record)
-                if self._options.overlay:
-                    self._draw(result)
-                if self._options.observe is not None:
-                    self._options.observe(result, record)
-                bar.update()
 
     def _draw(self, result: FrameResult) -> None:
         if self._overlay is None:

@@ -12,7 +12,7 @@ from ..calibration.rectify import Rectifier
 from ..calibration.triangulate import epipolar_residual_px, triangulate
 from ..models.pose import Pose2D
 from ..models.running_median import RunningMedian
-from ..models.sides import SideCheck
+from ..models.sides import LIMBS, VIEWS, SideExchange
 from ..models.skeleton import BODY17
 from .distribution import Distribution
 from .pipeline import FrameResult, PersonResult
@@ -22,6 +22,8 @@ EXCHANGE_PAIRS = 10
 CONFIDENT = 0.5
 # Runs this short are not worth statistics about lost tracking.
 MIN_SHARE_LOST = 0.02
+# Exchanged sides that were put right are worth mentioning from this share of the frames on.
+MIN_SHARE_EXCHANGED = 0.05
 
 
 class ExchangedViews(UserError):
@@ -85,6 +87,37 @@ class ExchangeCheck:
             )
 
 
+class SideCounts:
+    """How often the detector exchanged left and right, by view and limb."""
+
+    WHOLE_BODY = "whole_body"
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._counts = {view: dict.fromkeys((self.WHOLE_BODY, *LIMBS), 0) for view in VIEWS}
+
+    def add(self, exchange: SideExchange) -> None:
+        """Count one frame."""
+        self.frames += bool(exchange)
+        for view, counts in enumerate(self._counts.values()):
+            limbs = [limb for limb in LIMBS if exchange.of(view, limb)]
+            for limb in [self.WHOLE_BODY] if len(limbs) == len(LIMBS) else limbs:
+                counts[limb] += 1
+
+    def by_view(self) -> dict[str, dict[str, int]]:
+        """Frames in which the whole body, only the arms or only the legs were exchanged in each view."""
+        return {view: dict(counts) for view, counts in self._counts.items()}
+
+    def words(self) -> str:
+        """The same as a phrase, without what never happened."""
+        return ", ".join(
+            f"{view} view: {part.replace('_', ' ')} {count}"
+            for view, counts in self._counts.items()
+            for part, count in counts.items()
+            if count
+        )
+
+
 class RunQuality:
     """Collects the figures of a run, frame by frame, in constant memory."""
 
@@ -93,7 +126,8 @@ class RunQuality:
         self._exchange = ExchangeCheck(rectifier)
         self.frames = self.poses = 0
         self._one_view = 0
-        self._swapped = 0
+        self._sides = SideCounts()
+        self._outliers = self._frames_with_outliers = self._reacquired = 0
         self._lost_streak = self._longest_lost = 0
         self._latency_ms = Distribution()
         self._stage_ms: dict[str, Distribution] = {}
@@ -102,7 +136,6 @@ class RunQuality:
         self._epipolar_px = Distribution()
         self._relative_epipolar = Distribution()
         self._epipolar_bias = RunningMedian(1, -300.0, 300.0, 0.5)
-        self._sides = SideCheck()
 
     @property
     def views_decided(self) -> bool:
@@ -127,10 +160,11 @@ class RunQuality:
             return
         self.poses += 1
         self._lost_streak = 0
+        self._reacquired += result.reacquired
+        self._sides.add(result.exchange)
         self._observe_person(result.person, result.detections)
 
     def _observe_person(self, person: PersonResult, detections: tuple[Pose2D | None, Pose2D | None]) -> None:
-        rig = self._rectifier.rig
         left, right = person.left, person.right
         sure = (person.raw.confidence > 0) & (np.minimum(left.confidence, right.confidence) > CONFIDENT)
         for view, detection in enumerate(detections):
@@ -145,8 +179,8 @@ class RunQuality:
         self._epipolar_bias.observe(np.zeros(len(residual_px), dtype=np.intp), residual_px)
         height_px = float(np.nanmax(left.points_px[:, 1]) - np.nanmin(left.points_px[:, 1]))
         self._relative_epipolar.add(np.abs(residual_px) / max(height_px, 1.0))
-        self._swapped += bool(self._sides.exchanged(rig, left, right))
-        self._sides.learn(person.pose.points_m)
+        self._outliers += int(np.count_nonzero(person.outliers))
+        self._frames_with_outliers += bool(person.outliers.any())
 
     def status(self, result: FrameResult) -> str:
         """A few words on the picture."""
@@ -161,7 +195,10 @@ class RunQuality:
             "frames": self.frames,
             "frames_with_pose": self.poses,
             "frames_in_one_view": self._one_view,
-            "frames_with_exchanged_sides": self._swapped,
+            "frames_with_exchanged_sides": self._sides.frames,
+            "exchanged_sides": self._sides.by_view(),
+            "outliers": {"joints": self._outliers, "frames": self._frames_with_outliers},
+            "reacquisitions": self._reacquired,
             "pairs_per_second": round(self.frames / max(elapsed_s, 1e-9), 2),
             "latency_ms": self._latency_ms.median_and_p95(),
             "stage_ms": {stage: durations.median_and_p95() for stage, durations in self._stage_ms.items()},
@@ -187,10 +224,10 @@ class RunQuality:
                 f"no pose in {self.frames - self.poses} of {self.frames} frames (longest gap {self._longest_lost}"
                 + (f"; {self._one_view} times the person was seen in one view only)" if self._one_view else ")")
             )
-        if self._swapped:
+        if self._sides.frames > MIN_SHARE_EXCHANGED * self.poses:
             found.append(
-                f"{self._swapped} of {self.poses} frames look as if left and right of the person were exchanged in "
-                "one view; arms and legs are unreliable there"
+                f"the detector exchanged left and right of the person in {self._sides.frames} of {self.poses} frames "
+                f"({self._sides.words()}); this was put right"
             )
         residual = self._relative_epipolar.percentile(50)
         if residual > SUSPECT_RESIDUAL:

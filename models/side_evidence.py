@@ -11,7 +11,7 @@ from ..calibration.rectify import RectifiedRig
 from ..calibration.triangulate import triangulate
 from .pose import Pose2D
 from .running_median import RunningMedian
-from .side_states import LIMBS, WHOLE_LIMB
+from .sides import LIMBS, WHOLE_LIMB
 from .skeleton import BODY17
 
 SIDES = ("Right", "Left")
@@ -105,7 +105,7 @@ class BodyEvidence:
         lengths_m = np.linalg.norm(ends_m[:, :, 0] - ends_m[:, :, 1], axis=-1)
         quantity = np.arange(2)[:, None] * _LENGTHS + _LENGTH_OF_SEGMENT
         self._lengths.observe(quantity.ravel(), lengths_m.ravel())
-        self._trunk.observe(np.zeros(1, np.intp), np.linalg.norm(_trunk_m(limbs_m))[None])
+        self._trunk.observe(np.zeros(1, np.intp), np.array([np.linalg.norm(_trunk_m(limbs_m))]))
 
     def costs(self, rig: RectifiedRig, found: Candidates, row_bias_px: float, row_noise_px: float) -> np.ndarray:
         """Negative log-likelihood of all pairs of limb states, up to a constant, (arm states, leg states)."""
@@ -113,7 +113,7 @@ class BodyEvidence:
         joint_costs = self._joint_costs(found, row_bias_px, row_noise_px).reshape(2, 6, 4)
         limb_costs = joint_costs[:, np.arange(6), JOINT_VARIANTS].sum(axis=-1)
         limb_costs += self._length_costs(rig, limbs_m, row_noise_px)
-        knees, girdles = self._anatomy_costs(limbs_m, found.nose_m)
+        knees, girdles = self._anatomy_costs(limbs_m, found.nose_m, _depth_sigma_m(rig, limbs_m, row_noise_px))
         girdle = VARIANTS[:, 0]
         return limb_costs[0][:, None] + limb_costs[1] + knees + girdles[girdle[:, None], girdle]
 
@@ -143,14 +143,16 @@ class BodyEvidence:
         along_m = first_m[:, :, :, None] - second_m[:, :, None]  # (limb, segment, 4, 4, 3)
         length_m = np.linalg.norm(along_m, axis=-1)
         depth_m = (first_m[:, :, :, None, 2] + second_m[:, :, None, :, 2]) / 2
-        depth_sigma_m = np.maximum(ALONG_SIGMA_M, depth_m**2 / (rig.focal_px * rig.baseline_m) * row_noise_px)
+        depth_sigma_m = np.maximum(ALONG_SIGMA_M, depth_m**2 * _depth_per_square(rig, row_noise_px))
         depth_share = np.abs(along_m[..., 2]) / np.maximum(length_m, 1e-6)
         variance = 2 * ACROSS_SIGMA_M**2 + 2 * (depth_share * depth_sigma_m) ** 2 + spread_m**2
         cost = np.nan_to_num(student_cost((length_m - expected_m) ** 2 / variance), nan=0.0)
         places = _ENDS[:, :, 1]
         return cost[:, np.arange(len(_ENDS)), VARIANTS[:, places[:, 0]], VARIANTS[:, places[:, 1]]].sum(axis=-1)
 
-    def _anatomy_costs(self, limbs_m: np.ndarray, nose_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _anatomy_costs(
+        self, limbs_m: np.ndarray, nose_m: np.ndarray, depth_sigma_m: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Knees bend forward, noses point forward, the trunk does not twist by more than a right angle.
 
         Returns the costs of the leg states, (states,), and of the variants of shoulders and hips, (4, 4).
@@ -161,20 +163,37 @@ class BodyEvidence:
         forward = np.cross(left_m, trunk_m)
         forward /= np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)  # (girdle, 4, 3)
         middle_m = shoulders_m.mean(axis=1)
-        face = _preference(((nose_m - middle_m) * forward[0]).sum(axis=-1) / FACE_M)
-        twist = _preference(2 * forward[0] @ forward[1].T)
+        face_sigma_m, bend_sigma_m = (np.hypot(usual, forward[..., 2] * depth_sigma_m) for usual in (FACE_M, BEND_M))
+        face = _preference(((nose_m - middle_m) * forward[0]).sum(axis=-1) / face_sigma_m[0])
+        width_m = np.linalg.norm(left_m, axis=-1)
+        sure = width_m / np.hypot(width_m, 2 * depth_sigma_m)  # of the direction of shoulders and of hips
+        twist = _preference(2 * forward[0] @ forward[1].T * sure[0][:, None] * sure[1])
         chosen_m = limbs_m[1][:, np.arange(3), VARIANTS]  # (side, state, place, 3)
         hip_m, knee_m, ankle_m = np.moveaxis(chosen_m, 2, 0)
         axis_m = ankle_m - hip_m
         share = ((knee_m - hip_m) * axis_m).sum(axis=-1) / np.maximum((axis_m**2).sum(axis=-1), 1e-6)
         bend_m = knee_m - hip_m - share[..., None] * axis_m
-        knees = _preference((bend_m * forward[1][VARIANTS[:, 0]]).sum(axis=-1) / BEND_M)
-        return knees.sum(axis=0), face[:, None] + twist
+        hips = VARIANTS[:, 0]
+        knees = _preference(sure[1][hips] * (bend_m * forward[1][hips]).sum(axis=-1) / bend_sigma_m[1][hips])
+        return knees.sum(axis=0), face[:, None] * 1.0 + twist
 
 
 def _trunk_m(limbs_m: np.ndarray) -> np.ndarray:
     """From mid-hip to mid-shoulder. (limb, side, place, 3) -> (3,)."""
     return limbs_m[0, :, 0].mean(axis=0) - limbs_m[1, :, 0].mean(axis=0)
+
+
+def _depth_per_square(rig: RectifiedRig, disparity_noise_px: float) -> float:
+    """Standard deviation of a depth by the square of that depth, 1/m."""
+    return max(disparity_noise_px, 1.0) / (rig.focal_px * rig.baseline_m)
+
+
+def _depth_sigma_m(rig: RectifiedRig, limbs_m: np.ndarray, disparity_noise_px: float) -> float:
+    """Of a joint of this person."""
+    depths_m = limbs_m[:, :, :, 0, 2]
+    known = np.isfinite(depths_m)
+    depth_m = float(np.median(depths_m[known])) if known.any() else 0.0
+    return max(ALONG_SIGMA_M, depth_m**2 * _depth_per_square(rig, disparity_noise_px))
 
 
 def _preference(evidence: np.ndarray) -> np.ndarray:

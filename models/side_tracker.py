@@ -1,7 +1,8 @@
 """Puts left and right right: follows the person through time under every plausible naming of the sides.
 
 A beam of hypotheses, one per way in which the current frame may be exchanged (SideExchange), each with its own idea of
-where the limb joints are and where they go. A frame extends all of them by all namings of its joints; what that costs is
+where the limb joints are and where they go. A frame extends all of them by all namings of its joints; what that costs
+is
 
     the evidence of the frame itself (rows, lengths, the way bodies bend: side_evidence)
   + how far the joints, so named, are from where the hypothesis expects them, in both views
@@ -19,17 +20,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..calibration.rectify import RectifiedRig
+from ..calibration.triangulate import triangulate
+from .epipolar import RowStatistics
 from .pose import Pose2D
+from .presence import PresenceWatch
 from .running_median import RunningMedian
 from .side_evidence import JOINT_VARIANTS, LIMB_STATES, STATES, BodyEvidence, Candidates, candidates, student_cost
-from .side_states import NO_EXCHANGE, WHOLE_LIMB, SideExchange
+from .sides import NO_EXCHANGE, WHOLE_LIMB, SideExchange
 
 BEAM = 24
-# Price of an exchange beginning or ending in a limb of a view, of that limb being exchanged for a frame, and of an
-# exchange of part of a limb on top of either.
-CHANGE_COST = 3.0
-PRESENCE_COST = 0.15
-PART_COST = 1.0
+# Price of an exchange beginning or ending in a limb of one view, and of that limb being exchanged for a frame; both
+# times so many times more for part of a limb; and the price for every frame in which both views exchange a limb.
+CHANGE_COST = 4.0
+PRESENCE_COST = 0.3
+PART_FACTOR = 4.0
+BOTH_VIEWS_COST = 0.3
 
 # The filter that tells where joints go: gains for place and speed.
 PLACE_GAIN, SPEED_GAIN = 0.7, 0.25
@@ -60,6 +65,15 @@ class _Beam:
     parent: np.ndarray
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A frame that waits for its decision. points_m: of its Candidates; evidence: what learns from it."""
+
+    beam: _Beam
+    points_m: np.ndarray
+    evidence: BodyEvidence
+
+
 def _empty_beam() -> _Beam:
     nowhere = np.full((1, 12, 3), np.nan)
     none = np.zeros(1, np.intp)
@@ -69,9 +83,11 @@ def _empty_beam() -> _Beam:
 def _state_prices() -> tuple[np.ndarray, np.ndarray]:
     """Of limb states, (states,), and of going from one to another, (states, states)."""
     part = (LIMB_STATES > 0) & (LIMB_STATES < WHOLE_LIMB)
-    presence = PRESENCE_COST * ((LIMB_STATES > 0) + PART_COST * part).sum(axis=1)
+    exchanged = LIMB_STATES > 0
+    presence = PRESENCE_COST * (exchanged + PART_FACTOR * part).sum(axis=1)
+    presence += BOTH_VIEWS_COST * exchanged.all(axis=1)
     changed = LIMB_STATES[:, None] != LIMB_STATES
-    change = CHANGE_COST * (changed + PART_COST * (changed & (part[:, None] | part))).sum(axis=-1)
+    change = CHANGE_COST * (changed + PART_FACTOR * (changed & (part[:, None] | part))).sum(axis=-1)
     return presence, change
 
 
@@ -90,26 +106,33 @@ class SideTracker:
 
     def reset(self) -> None:
         """Forget the person."""
+        self._waiting: deque[_Step | None] = deque()
+        self._presence = PresenceWatch()
+        self._forget_body()
+
+    def _forget_body(self) -> None:
         self._evidence = BodyEvidence()
         self._scales = RunningMedian(18, 0.0, 0.1, 0.0005)
         self._beam = _empty_beam()
-        self._waiting: deque[tuple[_Beam | None, Candidates | None]] = deque()
 
     def push(
-        self, rig: RectifiedRig, left: Pose2D | None, right: Pose2D | None, timestamp_s: float,
-        row_bias_px: float, row_noise_px: float,
-    ) -> SideExchange | None:  # fmt: skip
-        """Add a frame; left, right: body17 in rectified pixels, None where a view shows nobody.
+        self, rig: RectifiedRig, rows: RowStatistics, bodies: tuple[Pose2D, Pose2D] | None, timestamp_s: float
+    ) -> SideExchange | None:
+        """Add a frame.
 
-        row_bias_px, row_noise_px: of the row difference of this person's joints, as RowStatistics knows them.
-        Returns the decision on the frame that is due, None while there is none.
+        bodies: the person in the left and the right view, body17 in rectified pixels, None when not in both; rows: what
+        is usual of the row differences. Returns the decision on the frame that is due, None while there is none.
         """
-        if left is None or right is None:
-            self._waiting.append((None, None))
-        else:
+        step = None
+        if bodies is not None:
+            left, right = bodies
+            if self._presence.is_new(triangulate(rig, left.points_px, right.points_px), timestamp_s):
+                self._forget_body()
             found = candidates(rig, left, right)
-            self._beam = self._extended(found, self._evidence.costs(rig, found, row_bias_px, row_noise_px), timestamp_s)
-            self._waiting.append((self._beam, found))
+            frame_costs = self._evidence.costs(rig, found, rows.bias_px, rows.noise_px)
+            self._beam = self._extended(found, frame_costs, timestamp_s)
+            step = _Step(self._beam, found.points_m, self._evidence)
+        self._waiting.append(step)
         return self._decide() if len(self._waiting) > self.lookahead else None
 
     def finish(self) -> list[SideExchange]:
@@ -117,16 +140,17 @@ class SideTracker:
         return [self._decide() for _ in range(len(self._waiting))]
 
     def _decide(self) -> SideExchange:
+        # Back from the cheapest hypothesis of now to what it began with.
         best = 0
-        for beam, _ in reversed(list(self._waiting)[1:]):
-            if beam is not None:
-                best = int(beam.parent[best])
-        beam, found = self._waiting.popleft()
-        if beam is None or found is None:
+        for later in reversed(list(self._waiting)[1:]):
+            if later is not None:
+                best = int(later.beam.parent[best])
+        step = self._waiting.popleft()
+        if step is None:
             return NO_EXCHANGE
-        arms, legs = int(beam.arms[best]), int(beam.legs[best])
+        arms, legs = int(step.beam.arms[best]), int(step.beam.legs[best])
         variants = np.concatenate([JOINT_VARIANTS[arms], JOINT_VARIANTS[legs]])
-        self._evidence.learn(found.points_m[np.arange(12), variants])
+        step.evidence.learn(step.points_m[np.arange(12), variants])
         (arms_left, arms_right), (legs_left, legs_right) = LIMB_STATES[[arms, legs]].tolist()
         return SideExchange(((arms_left, legs_left), (arms_right, legs_right)))
 
@@ -173,7 +197,7 @@ class SideTracker:
         joints = np.arange(12)
         moved = innovation[parent[:, None], joints, variants]  # (H, 12, 3)
         now = found.seen[joints, variants, :3]
-        seen = np.isfinite(now).all(axis=-1)
+        seen = np.asarray(np.isfinite(now).all(axis=-1))
         fresh = seen & np.isnan(moved[..., 0])
         gap_s = np.maximum(timestamp_s - beam.seen_s[parent], 1e-3)
         self._learn_scales(moved[0], gap_s[0], found.height_px)

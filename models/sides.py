@@ -1,58 +1,67 @@
-"""Left and right exchanged by the detector: how it shows in two views and a skeleton."""
+"""The ways in which a detector can exchange left and right: which limbs, from where on, in which view."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 
-from ..calibration.rectify import RectifiedRig
-from ..calibration.triangulate import triangulate
 from .pose import Pose2D
-from .running_median import RunningMedian
-from .skeleton import BODY17
+from .skeleton import Skeleton
 
-# Segments that an exchange in one view tears apart, for arms and legs on their own.
-_ARMS = (("RightShoulder", "LeftShoulder"), ("RightElbow", "RightShoulder"), ("LeftElbow", "LeftShoulder"),
-         ("RightWrist", "RightElbow"), ("LeftWrist", "LeftElbow"))  # fmt: skip
-_LEGS = (("RightHip", "LeftHip"), ("RightKnee", "RightHip"), ("LeftKnee", "LeftHip"),
-         ("RightAnkle", "RightKnee"), ("LeftAnkle", "LeftKnee"))  # fmt: skip
-LIMBS = {"arms": _ARMS, "legs": _LEGS}
+VIEWS = ("left", "right")
+# From the trunk to the end.
+LIMBS: Mapping[str, tuple[str, str, str]] = {
+    "arms": ("Shoulder", "Elbow", "Wrist"),
+    "legs": ("Hip", "Knee", "Ankle"),
+}
+# Joints of larger joint sets that go with one of the above.
+COMPANIONS: Mapping[str, tuple[str, ...]] = {
+    "Wrist": ("Pinky", "Index", "Thumb"),
+    "Ankle": ("Heel", "Toe", "BigToe", "SmallToe"),
+}
+WHOLE_LIMB = 3
 
-# An exchange has to explain a limb this much better, and the limb as given has to be this bad, to be believed.
-RATIO = 0.5
-BAD_M = 0.04
-# A segment that cannot be measured counts as this much off.
-IMPOSSIBLE_M = 0.5
 
+@dataclass(frozen=True, slots=True)
+class SideExchange:
+    """What of one frame has left and right exchanged.
 
-class SideCheck:
-    """Tells frames in which one view has the person's left and right exchanged against the other; causal.
-
-    It learns the lengths of the limbs and the widths of hips and shoulders from the refined poses it is shown.
+    joints: [view][limb] how many joints of that pair of limbs are exchanged, counted from the end: 0 none, 1 the
+    wrists or ankles, 2 elbows or knees as well, 3 the whole limb. Views and limbs in the order of VIEWS and LIMBS.
     """
 
-    def __init__(self) -> None:
-        names = [segment for segments in LIMBS.values() for segment in segments]
-        self._ends = np.array([[BODY17.index(a), BODY17.index(b)] for a, b in names])
-        self._limb = np.repeat(np.arange(len(LIMBS)), [len(segments) for segments in LIMBS.values()])
-        self._lengths = RunningMedian(len(names), 0.05, 0.7, 0.001)
+    joints: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
-    def learn(self, points_m: np.ndarray) -> None:
-        """Add a refined pose, (17, 3), NaN ignored."""
-        self._lengths.observe(np.arange(len(self._ends)), self._measured_m(points_m))
+    def __bool__(self) -> bool:
+        return self != NO_EXCHANGE
 
-    def exchanged(self, rig: RectifiedRig, left: Pose2D, right: Pose2D) -> list[str]:
-        """The LIMBS whose sides the two views name differently. left, right: body17, rectified pixels."""
-        given_m = self._misfit_m(triangulate(rig, left.points_px, right.points_px))
-        mirrored_m = self._misfit_m(triangulate(rig, left.points_px, right.points_px[BODY17.mirror]))
-        torn = (given_m > BAD_M) & (mirrored_m < RATIO * given_m)
-        return [limb for limb, found in zip(LIMBS, torn, strict=True) if found]
+    def of(self, view: int, limb: str) -> int:
+        """How many joints of `limb` are exchanged in one view, 0 to 3."""
+        return self.joints[view][list(LIMBS).index(limb)]
 
-    def _measured_m(self, points_m: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(points_m[self._ends[:, 0]] - points_m[self._ends[:, 1]], axis=1)
+    def corrected(self, view: int, pose: Pose2D) -> Pose2D:
+        """The detection of one view, with any skeleton, with the exchange undone."""
+        if not any(self.joints[view]):
+            return pose
+        order = _order(pose.skeleton, self.joints[view])
+        return Pose2D(pose.points_px[order], pose.confidence[order], pose.skeleton)
 
-    def _misfit_m(self, points_m: np.ndarray) -> np.ndarray:
-        """Mean deviation of each limb's segments from their lengths, (limbs,); 0 while these are unknown."""
-        lengths_m = self._lengths.median
-        deviation_m = np.minimum(np.abs(self._measured_m(points_m) - lengths_m), IMPOSSIBLE_M)
-        deviation_m = np.where(np.isnan(lengths_m), 0.0, np.nan_to_num(deviation_m, nan=IMPOSSIBLE_M))
-        return np.bincount(self._limb, deviation_m) / np.bincount(self._limb)
+
+NO_EXCHANGE = SideExchange()
+
+
+@lru_cache(maxsize=256)
+def _order(skeleton: Skeleton, joints: tuple[int, ...]) -> np.ndarray:
+    """Permutation of the joints of a skeleton that undoes an exchange in one view, (J,)."""
+    if all(count == WHOLE_LIMB for count in joints):
+        return skeleton.mirror  # the face too
+    exchanged: set[str] = set()
+    for limb, count in zip(LIMBS.values(), joints, strict=True):
+        for joint in limb[len(limb) - count :]:
+            exchanged.update((joint, *COMPANIONS.get(joint, ())))
+    positions = np.arange(len(skeleton))
+    bare = [joint.removeprefix("Left").removeprefix("Right") for joint in skeleton.joints]
+    return np.where([name in exchanged for name in bare], skeleton.mirror, positions)

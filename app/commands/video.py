@@ -10,13 +10,13 @@ from ...calibration.errors import UserError
 from ...calibration.rectify import Rectifier
 from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
-from ..factory import DETECTORS, engine_choice, open_denoiser, open_detector
+from ..factory import engine_choice, open_denoiser, open_detector
 from ..lookahead import DEFAULT_FRAMES
 from ..pipeline import Pipeline
 from ..processing import RunOptions, check_run, process_recording, report_lines
 from ..recording import StereoRecording
 from ..smoothing import DEFAULT_CUTOFF_HZ, LONGEST_GAP_S
-from .common import add_output_option, add_processing_options
+from .common import add_detection_options, add_output_option, add_processing_options
 
 # Each frame that waits keeps two pictures in memory.
 MAX_LOOKAHEAD = 120
@@ -57,19 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--rig", type=Path, required=True, metavar="rig.toml", help="the calibrated rig")
     add_output_option(parser)
     parser.add_argument("--side-by-side", action="store_true", help="LEFT shows both views beside each other")
-    parser.add_argument(
-        "--detector",
-        default="blazepose",
-        metavar="NAME|FILE",
-        help=f"{', '.join(DETECTORS)}, or an RTMPose model: an .onnx file or an OpenMMLab SDK .zip "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rectify",
-        choices=("auto", "images", "points"),
-        default="auto",
-        help="rectify the pictures before, or the joints after detection; auto decides by the rig (default: auto)",
-    )
+    add_detection_options(parser)
     parser.add_argument(
         "--smooth",
         type=smoothing_hz,
@@ -124,7 +112,14 @@ def run(options: argparse.Namespace) -> int:
         rig, notes = rig.adapted_to(recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
-        run_options = RunOptions(options.output, options.force, not options.no_overlay, options.world, options.smooth)
+        run_options = RunOptions(
+            options.output,
+            options.force,
+            not options.no_overlay,
+            options.world,
+            options.smooth,
+            lookahead=options.lookahead,
+        )
         check_run(rig, run_options)
         detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
         try:

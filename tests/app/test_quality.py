@@ -340,7 +340,7 @@ def test_exchanged_sides_are_counted(view: int) -> None:
         found[number] = (pair[0], pair[1])
     quality = observed(PLAIN, found)
     assert quality.figures(1.0)["frames_with_exchanged_sides"] == pytest.approx(12, abs=1)
-    assert any("left and right of the person were exchanged" in warning for warning in quality.warnings())
+    assert any("exchanged left and right of the person" in warning for warning in quality.warnings())
 
 
 def test_exchanged_views_stop_the_run() -> None:
