@@ -28,18 +28,18 @@ class PoseRecord:
     refined_points_m: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        if self.refined_points_m is None:
-            object.__setattr__(self, "refined_points_m", self.points_m)
+        refined_points_m = self.points_m if self.refined_points_m is None else self.refined_points_m
+        object.__setattr__(self, "refined_points_m", refined_points_m)
         joints = len(self.confidence)
         for name, values, shape in (
             ("points_m", self.points_m, (joints, 3)),
             ("raw_points_m", self.raw_points_m, (joints, 3)),
             ("confidence", self.confidence, (joints,)),
             ("sigma_m", self.sigma_m, (joints, 3)),
-            ("refined_points_m", self.refined_points_m, (joints, 3)),
+            ("refined_points_m", refined_points_m, (joints, 3)),
         ):
-            if np.shape(values) != shape:
-                raise ValueError(f"{name}: expected shape {shape}, got {np.shape(values)}")
+            if values.shape != shape:
+                raise ValueError(f"{name}: expected shape {shape}, got {values.shape}")
 
     @classmethod
     def without_pose(cls, frame: int, timestamp_s: float, joints: int) -> Self:
