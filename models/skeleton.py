@@ -37,6 +37,20 @@ class Skeleton:
         return np.array([[self.index(child), self.index(parent)] for child, parent in self.bones])
 
     @cached_property
+    def bones_from_root(self) -> tuple[tuple[int, int], ...]:
+        """The bones as positions (child, parent), every parent before its children; needs a root."""
+        if self.root is None:
+            raise ValueError(f"skeleton {self.name} has no root")
+        placed, order, bones = {self.index(self.root)}, [], self.bone_indices.tolist()
+        while len(order) < len(bones):
+            ready = [(child, parent) for child, parent in bones if parent in placed and child not in placed]
+            if not ready:
+                raise ValueError(f"skeleton {self.name}: its bones do not form a tree from {self.root}")
+            order += ready
+            placed.update(child for child, _ in ready)
+        return tuple(order)
+
+    @cached_property
     def rigid_bone_indices(self) -> np.ndarray:
         """(rigid bones, 2) positions."""
         return np.array([[self.index(a), self.index(b)] for a, b in self.rigid_bones])

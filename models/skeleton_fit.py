@@ -12,11 +12,9 @@ are segments, because the first term is diagonal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from .running_median import RunningMedian
+from .bone_lengths import LearntLengths, segments_of
 from .skeleton import BODY17, Skeleton
 
 # Across the line of sight a good detector errs by about this much on a person (1.5 % of a body height of 1.75 m would
@@ -26,10 +24,6 @@ SIGMA_ACROSS_M = 0.015
 # at B/Z = 0.08, 1.3 times it at B/Z = 0.9), so depth is about twice as uncertain as the rest at any baseline, unless
 # the rows of the two views say that they err independently.
 DEPTH_RATIO = 2.0
-# How far segments deviate from their median length: bones of one rigid part, and those across the trunk, which the
-# spine and the shoulder girdle bend.
-SIGMA_RIGID_M = 0.015
-SIGMA_BENDING_M = 0.030
 # The pelvis is no landmark one can see: detectors place it far worse than the hips.
 PELVIS_VARIANCE = 5.0
 # Of a joint whose place is only carried over from the last frame.
@@ -68,46 +62,6 @@ def _student_weight(moved: np.ndarray) -> np.ndarray:
     return np.maximum((NOISE_FREEDOM + moved) / (NOISE_FREEDOM + 3), 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """The segments whose lengths hold a skeleton together.
-
-    ends: (S, 2) joint positions; group: (S,) which length each segment has (mirrored segments share one); sigma_m: (S,)
-    how far a segment deviates from its length. The first `rigid` of them are the rigid bones of the skeleton.
-    """
-
-    ends: np.ndarray
-    group: np.ndarray
-    sigma_m: np.ndarray
-    rigid: int
-
-    @property
-    def groups(self) -> int:
-        """How many lengths there are."""
-        return int(self.group.max()) + 1
-
-
-def segments_of(skeleton: Skeleton) -> Segments:
-    """Rigid bones and what spans the trunk."""
-    right_hip, left_hip, right_shoulder, left_shoulder, thorax = (
-        skeleton.index(joint) for joint in ("RightHip", "LeftHip", "RightShoulder", "LeftShoulder", "Thorax")
-    )
-    across_trunk = [
-        [right_hip, left_hip],
-        [right_hip, thorax], [left_hip, thorax],
-        [right_hip, left_shoulder], [left_hip, right_shoulder],
-    ]  # fmt: skip
-    bones, groups = skeleton.rigid_bone_indices, skeleton.rigid_bone_groups
-    sigma_m = np.full(len(bones) + len(across_trunk), SIGMA_RIGID_M)
-    sigma_m[-4:] = SIGMA_BENDING_M
-    return Segments(
-        np.concatenate([bones, across_trunk]),
-        np.concatenate([groups, groups.max() + np.array([1, 2, 2, 3, 3])]),
-        sigma_m,
-        len(bones),
-    )
-
-
 class SkeletonFit:
     """Pulls poses of one person toward the bone lengths seen so far; causal, one pose at a time."""
 
@@ -121,18 +75,8 @@ class SkeletonFit:
 
     def reset(self) -> None:
         """Forget the person: the next pose comes back as it is."""
-        self._lengths = RunningMedian(self._segments.groups, 0.03, 0.9, 0.001)
+        self.lengths = LearntLengths(self._skeleton)
         self._last_m: np.ndarray | None = None
-
-    @property
-    def bone_lengths_m(self) -> np.ndarray:
-        """Running median length of each rigid bone of the skeleton, left and right pooled; NaN where never seen."""
-        return self.lengths_m[self._segments.group[: self._segments.rigid]]
-
-    @property
-    def lengths_m(self) -> np.ndarray:
-        """Running median length of each group of `segments_of`, (G,); NaN where never seen."""
-        return self._lengths.median
 
     def refine(
         self, points_m: np.ndarray, confidence: np.ndarray, sigma_m: np.ndarray
@@ -144,7 +88,7 @@ class SkeletonFit:
         observation are inferred where the rest of the body or the last frame says where they are, else stay NaN.
         """
         observed = np.isfinite(points_m).all(axis=1) & (confidence > 0)
-        self._learn(points_m, observed, confidence)
+        self.lengths.observe(points_m, np.where(observed, confidence, 0.0))
         start_m, start_sigma_m = np.where(observed[:, None], points_m, np.nan), np.array(sigma_m)
         self._infer_missing(start_m, start_sigma_m, observed)
         if observed[self._hips].all():
@@ -153,11 +97,6 @@ class SkeletonFit:
         refined_m, refined_sigma_m = self._fit(start_m, start_sigma_m)
         self._last_m = refined_m
         return refined_m, refined_sigma_m
-
-    def _learn(self, points_m: np.ndarray, observed: np.ndarray, confidence: np.ndarray) -> None:
-        trusted = (observed & (confidence > 0.5))[self._segments.ends].all(axis=1)
-        ends_m = points_m[self._segments.ends[trusted]]
-        self._lengths.observe(self._segments.group[trusted], np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1))
 
     def _infer_missing(self, points_m: np.ndarray, sigma_m: np.ndarray, observed: np.ndarray) -> None:
         """Place joints that were not observed, in place: from the trunk and head, else as last seen on their parent."""
@@ -195,7 +134,7 @@ class SkeletonFit:
             points_m[missing] = last_m[missing] + np.median(shift_m[known], axis=0)
 
     def _fit(self, points_m: np.ndarray, sigma_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        lengths_m = self.lengths_m[self._segments.group]
+        lengths_m = self.lengths.median_m[self._segments.group]
         free = ~np.isnan(points_m.sum(axis=1))
         usable = np.isfinite(lengths_m) & free[self._segments.ends].all(axis=1)
         if not usable.any():

@@ -1,0 +1,1 @@
+"""Training of the denoiser: configuration, objective, validation, the loop."""

@@ -1,0 +1,51 @@
+"""Trained weights as a plain .npz: arrays by name, and beside them how they came about. No pickled code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...app.outputs.files import replacing
+from ...calibration.errors import UserError
+from ...models.nets.denoiser import Denoiser, DenoiserConfig
+
+FORMAT = "binopose denoiser weights 1"
+
+
+def save_weights(path: Path, network: Denoiser, facts: dict[str, Any]) -> None:
+    """Write the weights of a network; facts: what else is to be known of it (JSON)."""
+    arrays = {f"weight.{name}": value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    about = {"format": FORMAT, "network": dataclasses.asdict(network.config), "facts": facts}
+    with replacing(path, "an earlier file of that name is unchanged") as file:
+        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+
+
+def load_weights(path: Path) -> tuple[Denoiser, dict[str, Any]]:
+    """The network of a weights file, ready to evaluate, and its facts. Raises UserError naming the file and problem."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            about = json.loads(str(content["about"]))
+            weights = {
+                name.removeprefix("weight."): torch.from_numpy(content[name])
+                for name in content.files
+                if name.startswith("weight.")
+            }
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected denoiser weights") from None
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read as denoiser weights: {error}") from None
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise UserError(f'{path}: expected "{FORMAT}", found another format')
+    try:
+        network = Denoiser(DenoiserConfig(**about["network"]))
+        network.load_state_dict(weights)
+    except (TypeError, RuntimeError, KeyError) as error:
+        raise UserError(f"{path}: its weights do not fit this version of the network: {error}") from None
+    return network.eval(), about["facts"]
