@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -70,13 +70,21 @@ class Latest(Generic[Value]):
             await changed.wait()
 
 
-class _Connection(ServerConnection):
-    """Refuses connections over MAX_CONNECTIONS before they have said anything."""
+def _counted(connections: set[ServerConnection]) -> type[ServerConnection]:
+    """Connections that are kept in a set while they are open; those over MAX_CONNECTIONS are cut off at once."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        if len(self.server.handler_tasks) > MAX_CONNECTIONS and isinstance(transport, asyncio.Transport):
-            transport.abort()
+    class Counted(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            connections.add(self)
+            if len(connections) > MAX_CONNECTIONS:
+                self.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.discard(self)
+            super().connection_lost(exc)
+
+    return Counted
 
 
 class ServerThread:
@@ -109,10 +117,14 @@ class ServerThread:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        connections: set[ServerConnection] = set()
         # Nobody needs a traceback for a stranger that speaks no WebSocket.
         silent = logging.Logger("binopose websockets", logging.CRITICAL + 1)
 
         async def check(_: ServerConnection, request: Request) -> Response | None:
+            # Older releases of websockets have no such attribute: they refuse other methods themselves.
+            if getattr(request, "method", "GET") != "GET":
+                return refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, "there is only GET")
             return await self._check(request)
 
         server = await serve(
@@ -127,26 +139,20 @@ class ServerThread:
             write_limit=1,
             logger=silent,
             server_header=None,
-            create_connection=_Connection,
+            create_connection=_counted(connections),
         )
+        await self._stop.wait()
+        server.close()
         try:
-            await self._stop.wait()
-        finally:
-            await _shut(server)
+            async with asyncio.timeout(2 * CLOSE_S):
+                await server.wait_closed()
+        except TimeoutError:  # Those who do not read do not say goodbye either.
+            for connection in list(connections):
+                connection.transport.abort()
 
     async def _handle(self, connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):  # Clients come and go.
             await self._handler(connection)
-
-
-async def _shut(server: Server) -> None:
-    server.close(code=1001, reason="binopose ends")
-    try:
-        async with asyncio.timeout(2 * CLOSE_S):
-            await server.wait_closed()
-    except TimeoutError:
-        for connection in list(server.connections):
-            connection.transport.abort()
 
 
 async def send_or_drop(connection: ServerConnection, message: str | bytes) -> None:
