@@ -37,4 +37,7 @@ class LookAhead:
             yield self._complete(exchange)
 
     def _complete(self, exchange: SideExchange) -> FrameResult:
-        return self._pipeline.complete(self._waiting.popleft(), exchange)
+        result = self._pipeline.complete(self._waiting.popleft(), exchange)
+        if result.reacquired:
+            self._sides.forget_lengths()
+        return result

@@ -157,7 +157,10 @@ class Pipeline:
         stage_ms: durations of stages that came before, which the result then has too.
         """
         seen = self.observe(pair, stage_ms)
-        return self.complete(seen, self.settle_sides(self._sides, seen) or NO_EXCHANGE)
+        result = self.complete(seen, self.settle_sides(self._sides, seen) or NO_EXCHANGE)
+        if result.reacquired:
+            self._sides.forget_lengths()
+        return result
 
     def observe(self, pair: FramePair, stage_ms: dict[str, float] | None = None) -> Observation:
         """The first half of `process`: what the detector sees."""

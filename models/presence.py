@@ -18,18 +18,29 @@ class PresenceWatch:
 
     def reset(self) -> None:
         """The next pose is the first."""
-        self._last_m: np.ndarray | None = None
-        self._last_s = -np.inf
+        self._last: tuple[np.ndarray, float] | None = None
+        self._aside: tuple[np.ndarray, float] | None = None
 
     def is_new(self, points_m: np.ndarray, timestamp_s: float) -> bool:
         """Whether this pose follows a long absence or a jump that no person makes; False for the first of all.
 
+        A jump counts when two poses in a row agree on it: a single one aside is a detector's error.
         points_m: (17, 3) body17, NaN where not observed.
         """
-        last_m, last_s = self._last_m, self._last_s
-        self._last_m, self._last_s = points_m, timestamp_s
-        if last_m is None:
+        now = (points_m, timestamp_s)
+        last, aside = self._last, self._aside
+        self._aside = None
+        if last is None or not _jumps(last, now):
+            self._last = now
+            return last is not None and not 0 <= timestamp_s - last[1] <= AWAY_S
+        if aside is None or _jumps(aside, now):
+            self._aside = now
             return False
-        if timestamp_s - last_s > AWAY_S or timestamp_s < last_s:
-            return True
-        return bool(body_changes(np.stack([last_m, points_m]), np.array([last_s, timestamp_s]))[1])
+        self._last = now
+        return True
+
+
+def _jumps(before: tuple[np.ndarray, float], after: tuple[np.ndarray, float]) -> bool:
+    if after[1] <= before[1]:
+        return False
+    return bool(body_changes(np.stack([before[0], after[0]]), np.array([before[1], after[1]]))[1])

@@ -20,15 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..calibration.rectify import RectifiedRig
-from ..calibration.triangulate import triangulate
 from .epipolar import RowStatistics
 from .pose import Pose2D
-from .presence import PresenceWatch
 from .running_median import RunningMedian
 from .side_evidence import JOINT_VARIANTS, LIMB_STATES, STATES, BodyEvidence, Candidates, candidates, student_cost
 from .sides import NO_EXCHANGE, WHOLE_LIMB, SideExchange
 
-BEAM = 24
+BEAM = 8
 # Price of an exchange beginning or ending in a limb of one view, and of that limb being exchanged for a frame; both
 # times so many times more for part of a limb; and the price for every frame in which both views exchange a limb.
 CHANGE_COST = 4.0
@@ -107,13 +105,13 @@ class SideTracker:
     def reset(self) -> None:
         """Forget the person."""
         self._waiting: deque[_Step | None] = deque()
-        self._presence = PresenceWatch()
-        self._forget_body()
-
-    def _forget_body(self) -> None:
-        self._evidence = BodyEvidence()
-        self._scales = RunningMedian(18, 0.0, 0.1, 0.0005)
         self._beam = _empty_beam()
+        self._scales = RunningMedian(18, 0.0, 0.1, 0.0005)
+        self.forget_lengths()
+
+    def forget_lengths(self) -> None:
+        """It may be somebody else from now on."""
+        self._evidence = BodyEvidence()
 
     def push(
         self, rig: RectifiedRig, rows: RowStatistics, bodies: tuple[Pose2D, Pose2D] | None, timestamp_s: float
@@ -125,10 +123,7 @@ class SideTracker:
         """
         step = None
         if bodies is not None:
-            left, right = bodies
-            if self._presence.is_new(triangulate(rig, left.points_px, right.points_px), timestamp_s):
-                self._forget_body()
-            found = candidates(rig, left, right)
+            found = candidates(rig, *bodies)
             frame_costs = self._evidence.costs(rig, found, rows.bias_px, rows.noise_px)
             self._beam = self._extended(found, frame_costs, timestamp_s)
             step = _Step(self._beam, found.points_m, self._evidence)

@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
         SimulatedSource(scene, options.duration),
         rig,
         pipeline,
-        RunOptions(options.output, options.force, not options.no_overlay, options.world, comparison.observe),
+        RunOptions(options.output, options.force, not options.no_overlay, options.world, observe=comparison.observe),
     )
     for line in report_lines(report):
         print_line(line)
