@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .errors import CaptureError
@@ -31,6 +32,14 @@ class CameraOptions:
             raise CaptureError(f"exposure: expected up to 1000 milliseconds, got {self.exposure_ms:g}")
         if len(self.fourcc) != 4:
             raise CaptureError(f'pixel format: expected four characters such as MJPG or YUYV, got "{self.fourcc}"')
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Width and height from "1280x720"; raises CaptureError that names the option."""
+    found = re.fullmatch(r"\s*(\d+)\s*[xX*]\s*(\d+)\s*", text)
+    if not found:
+        raise CaptureError(f'{option}: expected width x height such as "1280x720", got "{text}"')
+    return int(found[1]), int(found[2])
 
 
 def size_text(size_px: tuple[int, int]) -> str:

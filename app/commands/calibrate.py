@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 from contextlib import ExitStack
 from datetime import date
@@ -20,6 +19,7 @@ from ...calibration.rig_file import save_rig
 from ...calibration.video_pairs import DEFAULT_PAIRS, is_video, pick_pairs
 from ..calibrating import PictureFolder, SessionOptions, capture_guided
 from ..capture import CameraOptions, open_stereo
+from ..capture.options import parse_size as parse_camera_size
 from ..console import Progress, print_line, print_warning, progress
 from ..window import PreviewFile, Window
 from .common import EXIT_REFUSED
@@ -172,10 +172,8 @@ def _camera_size(text: str | None, side_by_side: bool) -> tuple[int, int] | None
     """Width and height to ask a camera for, both views together."""
     if text is None:
         return None
-    found = re.fullmatch(r"\s*(\d+)\s*[xX*]\s*(\d+)\s*", text)
-    if not found:
-        raise PicturesError(f'--camera-size: expected width x height such as "1280x720", got "{text}"')
-    return int(found[1]) * (2 if side_by_side else 1), int(found[2])
+    width, height = parse_camera_size(text, "--camera-size")
+    return width * (2 if side_by_side else 1), height
 
 
 def _gather_extra(args: argparse.Namespace) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

@@ -10,13 +10,11 @@ from typing import Self
 
 import numpy as np
 
-from ...calibration.rig import StereoRig
-from ...calibration.rig_file import load_rig
 from ...calibration.toml_file import read_toml
 from ..capture import CapturedFrame
 from ..capture.pairing import PairMatcher
 from ..frames import FramePair
-from .raw_streams import FORMAT, MANIFEST, RIG, SIDE_BY_SIDE, TWO_CAMERAS, RecordingError, StoredFrame, StreamFile
+from .raw_streams import FORMAT, MANIFEST, SIDE_BY_SIDE, TWO_CAMERAS, RecordingError, StoredFrame, StreamFile
 
 _NO_PICTURE = np.empty((0, 0, 3), np.uint8)
 _Moment = tuple[StoredFrame, ...]  # one frame of each stream
@@ -66,10 +64,6 @@ class RecordedStreams:
             return (width // 2, height), (width // 2, height)
         left, right = ((shape[1], shape[0]) for shape in self._shapes)
         return left, right
-
-    def rig(self) -> StereoRig:
-        """The rig that was in use."""
-        return load_rig(self._folder / RIG)
 
     def __iter__(self) -> Iterator[FramePair]:
         damaged = 0

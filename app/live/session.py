@@ -21,6 +21,7 @@ from ..reference import ReferenceFrame
 from ..window import MouseEvent, Window
 from .drawing import Announcements, Drawer, Drawn
 from .feed import CameraFeed, Feed
+from .figures import Figures
 from .loop import Outlets, PoseLoop, Switches
 from .mailbox import Mailbox
 from .orbit import Orbit
@@ -88,6 +89,11 @@ class LiveSession:
         )
         outlets = Outlets(self._record_result, self._drawer.put, self._complaints, lambda: self._recorder is not None)
         self._loop = PoseLoop(feed, pipeline, sync, reference, self._switches, listeners, outlets)
+
+    @property
+    def figures(self) -> Figures:
+        """Rate and latency of what the user sees: of pictures in the window, or of poses without one."""
+        return self._loop.figures if self._window is None else self._drawer.screen
 
     def run(self) -> None:
         """Until the user, the duration or the source ends it. Raises what went wrong in any thread."""
@@ -275,7 +281,7 @@ class LiveSession:
         return ", ".join(words)
 
     def _conclude(self) -> None:
-        figures = self._drawer.screen if self._window is not None else self._loop.figures
+        figures = self.figures
         overall = figures.overall_ms()
         line = f"{self._loop.figures.count} pairs"
         if self._window is not None:

@@ -22,6 +22,7 @@ from binopose.app.commands import calibrate
 from binopose.app.frames import FramePair
 from binopose.app.window import PreviewFile, WindowError, check_display
 from binopose.calibration.boards import Board, BoardKind
+from binopose.calibration.errors import UserError
 from binopose.calibration.judge import Judgement, Reason
 from binopose.calibration.pictures import PicturesError
 from binopose.calibration.rig import RigidTransform, StereoRig
@@ -430,5 +431,5 @@ def test_no_display_is_an_error_and_no_abort(monkeypatch: pytest.MonkeyPatch, tm
     ],
 )
 def test_contradictions_are_refused(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    with pytest.raises(PicturesError, match=message):
+    with pytest.raises(UserError, match=message):
         run(*arguments, "--board", "9x6", "--square-mm", "25", "-o", str(tmp_path / "rig.toml"))
