@@ -33,7 +33,7 @@ def pose_message(update: LiveUpdate, *, full: bool) -> dict[str, Any]:
         "version": MESSAGE_VERSION,
         "number": update.number,
         "timestamp_s": round(update.timestamp_s, 6),
-        "unix_time_s": round(unix_time_s(update.timestamp_s), 6),
+        "unix_time_s": unix_time_s(update),
         "frame_of_reference": update.frame_of_reference,
         "up": "z" if update.z_up else "-y",
         "tracking": update.tracking.value,
@@ -51,9 +51,11 @@ def encode(message: dict[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
-def unix_time_s(timestamp_s: float) -> float:
-    """A moment of the monotonic clock as seconds since 1970."""
-    return time.time() - time.monotonic() + timestamp_s
+def unix_time_s(update: LiveUpdate) -> float | None:
+    """When the pictures of an update were taken, in seconds since 1970; None in a replay, whose clock was another."""
+    if update.capture is None:
+        return None
+    return round(time.time() - time.monotonic() + update.timestamp_s, 6)
 
 
 def _pose(pose: Pose3D | None) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def state_messages(update: LiveUpdate) -> Iterator[OscMessage]:
         [
             update.number,
             update.timestamp_s,
-            unix_time_s(update.timestamp_s),
+            unix_time_s(update) or 0.0,
             update.tracking.value,
             update.health.light,
             update.health.reason,

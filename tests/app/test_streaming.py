@@ -154,6 +154,7 @@ def test_nan_becomes_null() -> None:
     assert message["sigma_m"][4] is None
     assert message["raw_points_m"] == [None] * 17
     assert message["figures"]["latency_ms"] is None
+    assert message["unix_time_s"] is None  # without cameras it is a replay
     assert message["figures"]["stage_ms"] == {"x": None}
 
 
