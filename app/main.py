@@ -35,7 +35,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     Raises UserError when a library that every command needs cannot be loaded.
     """
     try:
-        from .commands import board, calibrate, demo, engines, models, recover, rig, video
+        from .commands import board, calibrate, demo, engines, live, models, recover, rig, video
     except ImportError as error:
         # Minimal systems lack what the OpenCV wheel expects to find; its own message names a file, not a package.
         advice = "on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0" if ".so" in str(error) else "install again"
@@ -49,7 +49,7 @@ def build_parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.Argument
     parser.add_argument("--version", action="version", version=f"binopose {version('binopose')}")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what goes on inside")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, calibrate, board, rig, video, recover, models, engines):
+    for command in (demo, calibrate, board, rig, live, video, recover, models, engines):
         command.add_parser(subparsers)
     # Options of the command line are matched by their whole names, as those of a --config file are.
     for subparser in subparsers.choices.values():
