@@ -15,6 +15,7 @@ from .corners import BoardView, read_image
 from .from_pictures import Calibration
 from .lens import LENS_WORDS, LensName
 from .measure import COVERAGE_CELLS
+from .page_parts import document, html_number, html_table, sentence, svg
 from .preview import rectified_preview
 
 THUMBNAIL_PX = 300
@@ -24,38 +25,18 @@ PREVIEW_PAIRS = 2
 RESIDUAL_DRAWN_PX = 14.0
 
 STYLE = """
-:root { --ink:#1c2430; --soft:#5b6676; --line:#dfe4ea; --panel:#f6f8fa; --good:#1a7f4b; --usable:#9a6700;
-  --refused:#b42318; }
-* { box-sizing: border-box; }
-body { margin:0; color:var(--ink); background:#fff; font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
-  "DejaVu Sans",sans-serif; }
-main { max-width:1120px; margin:0 auto; padding:28px 24px 60px; }
-h1 { font-size:22px; margin:0 0 4px; } h2 { font-size:18px; margin:38px 0 6px; } h3 { font-size:15px;
-  margin:14px 0 4px; }
-p { margin:6px 0; } .soft { color:var(--soft); }
 .verdict { border-left:6px solid; border-radius:6px; padding:16px 20px; margin:18px 0 22px; background:var(--panel); }
 .verdict strong { font-size:20px; } .verdict ul { margin:8px 0 0; padding-left:20px; } .verdict li { margin:6px 0; }
 .verdict.good { border-color:var(--good); } .verdict.good strong { color:var(--good); }
 .verdict.usable { border-color:#d29922; } .verdict.usable strong { color:var(--usable); }
 .verdict.refused { border-color:var(--refused); } .verdict.refused strong { color:var(--refused); }
 .advice { color:var(--soft); }
-.tiles { display:grid; grid-template-columns:repeat(auto-fill,minmax(170px,1fr)); gap:12px; }
-.tile { border:1px solid var(--line); border-radius:6px; padding:10px 14px; }
-.tile b { display:block; font-size:20px; font-weight:600; font-variant-numeric:tabular-nums; }
-  .tile span { color:var(--soft); font-size:13px; }
-table { border-collapse:collapse; margin:8px 0; font-variant-numeric:tabular-nums; }
-th,td { text-align:right; padding:4px 12px; border-bottom:1px solid var(--line); vertical-align:top; }
-th { font-weight:600; color:var(--soft); font-size:13px; } th:first-child,td:first-child,td.text,
-  th.text { text-align:left; }
 tr.out td { color:var(--refused); }
 .two { display:grid; grid-template-columns:1fr 1fr; gap:20px; } .two svg { width:100%; height:auto;
   border:1px solid var(--line); border-radius:4px; background:#fff; }
-.thumbs { display:grid; grid-template-columns:repeat(auto-fill,minmax(340px,1fr)); gap:14px; }
-figure { margin:0; } figure img { width:100%; display:block; border-radius:3px; } figcaption { font-size:13px;
-  color:var(--soft); padding-top:3px; }
+.thumbs { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr)); gap:14px; }
 .pair { display:grid; grid-template-columns:1fr 1fr; gap:3px; }
 .bad figcaption { color:var(--refused); }
-footer { margin-top:46px; border-top:1px solid var(--line); padding-top:10px; color:var(--soft); font-size:13px; }
 @media print { .thumbs { grid-template-columns:repeat(3,1fr); } }
 """
 
@@ -80,34 +61,26 @@ def report_page(result: Calibration, report: dict[str, Any]) -> str:
     if result.measures is not None:
         parts += [_coverage(result), _residuals(result), _rectified(result)]
     parts += [_thumbnails(result)]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Stereo calibration report</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body><main>'
-        f'<h1>Stereo calibration report</h1><p class="soft">{escape(result.board.describe())}, {len(result.pairs)} '
-        "pairs of "
-        f"pictures</p>{''.join(parts)}<footer>Pixels count from the centre of the first pixel; lengths rest on the "
-        "square size "
-        "given. Uncertainties are standard deviations from leaving one pair out, not below what the corner noise "
-        "explains.</footer></main></body></html>\n"
+    return document(
+        "Stereo calibration report",
+        f"{escape(result.board.describe())}, {len(result.pairs)} pairs of pictures",
+        "".join(parts),
+        "Pixels count from the centre of the first pixel; lengths rest on the square size given. Uncertainties are "
+        "standard deviations from leaving one pair out, not below what the corner noise explains.",
+        STYLE,
     )
 
 
 def _verdict(result: Calibration) -> str:
     judgement = result.judgement
     items = "".join(
-        f"<li>{escape(_sentence(reason.what))}"
-        + (f' <span class="advice">{escape(_sentence(reason.advice))}</span>' if reason.advice else "")
+        f"<li>{escape(sentence(reason.what))}"
+        + (f' <span class="advice">{escape(sentence(reason.advice))}</span>' if reason.advice else "")
         + "</li>"
         for reason in judgement.reasons
     )
     words = VERDICT_WORDS[judgement.verdict]
     return f'<div class="verdict {judgement.verdict}"><strong>{words}</strong><ul>{items}</ul></div>'
-
-
-def _sentence(text: str) -> str:
-    """First letter large, a full stop at the end."""
-    text = text[:1].upper() + text[1:]
-    return text if text.endswith((".", "?", "!")) else text + "."
 
 
 def _tiles(result: Calibration, report: dict[str, Any]) -> str:
@@ -130,31 +103,12 @@ def _tiles(result: Calibration, report: dict[str, Any]) -> str:
     )
 
 
-def _table(head: list[str], rows: list[list[str]], row_classes: list[str] | None = None) -> str:
-    """head and rows are HTML already; a head starting with "|" is left-aligned text."""
-    text = [name.startswith("|") for name in head]
-    cells = "".join(
-        f"<th{' class=text' if t else ''}>{name.lstrip('|')}</th>" for name, t in zip(head, text, strict=True)
-    )
-    body = "".join(
-        f"<tr class='{(row_classes or [''] * len(rows))[k]}'>"
-        + "".join(f"<td{' class=text' if t else ''}>{cell}</td>" for cell, t in zip(row, text, strict=True))
-        + "</tr>"
-        for k, row in enumerate(rows)
-    )
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "&ndash;" if value is None else f"{value:.{digits}f}"
-
-
 def _depth(report: dict[str, Any]) -> str:
     rows = [
         [
             f"{row['depth_m']:g} m",
-            _number(row["calibration"], 1),
-            _number(row["per_pixel_of_noise"], 1),
+            html_number(row["calibration"], 1),
+            html_number(row["per_pixel_of_noise"], 1),
         ]
         for row in report["depth_error_mm"]
     ]
@@ -162,7 +116,7 @@ def _depth(report: dict[str, Any]) -> str:
         "<h2>What to expect in the room</h2><p>Depth error of a point straight ahead, standard deviations in mm. The "
         "first part "
         "is the same in every frame; the second changes from frame to frame and grows with the detector's noise.</p>"
-        + _table(["distance", "from the calibration", "per pixel of detection noise"], rows)
+        + html_table(["distance", "from the calibration", "per pixel of detection noise"], rows)
     )
 
 
@@ -176,7 +130,7 @@ def _cameras(report: dict[str, Any]) -> str:
             f"{camera['rms_px']:.3f}", str(camera["pictures"]), f"{camera['coverage'] * 100:.0f} %",
             escape(LENS_WORDS[camera["lens"]]), terms,
         ])  # fmt: skip
-    table = _table(
+    table = html_table(
         [
             "camera",
             "f<sub>x</sub> px",
@@ -196,7 +150,7 @@ def _cameras(report: dict[str, Any]) -> str:
         rows = [
             [
                 escape(LENS_WORDS[name]),
-                *(_number(camera["lens_evidence_px"].get(name), 4) for camera in report["cameras"]),
+                *(html_number(camera["lens_evidence_px"].get(name), 4) for camera in report["cameras"]),
             ]
             for name in names
         ]
@@ -204,7 +158,7 @@ def _cameras(report: dict[str, Any]) -> str:
             "<h3>Why this lens model</h3><p class=soft>How well each model predicts a picture that was left out, px "
             "(geometric mean "
             "over the pictures). The plainest one that none beats clearly is taken.</p>"
-            + _table(["|model", *(camera["name"] for camera in report["cameras"])], rows)
+            + html_table(["|model", *(camera["name"] for camera in report["cameras"])], rows)
         )
     return f"<h2>Cameras</h2>{table}{evidence}"
 
@@ -213,7 +167,7 @@ def _left_out(result: Calibration) -> str:
     parts = []
     if result.left_out:
         rows = [[escape(item.file), escape(item.why)] for item in result.left_out]
-        parts.append("<h2>Left out</h2>" + _table(["|file", "|why"], rows))
+        parts.append("<h2>Left out</h2>" + html_table(["|file", "|why"], rows))
     if result.reversed_files:
         parts.append(
             "<h2>Corner order put right</h2><p>This board looks the same turned by half a turn; in these pictures the "
@@ -228,16 +182,12 @@ def _pairs(report: dict[str, Any]) -> str:
     for pair in report["pairs"]:
         rows.append([
             escape(f"{pair['left']} / {pair['right']}"),
-            *(_number(pair[key], 3) for key in ("left_rms_px", "right_rms_px", "pair_rms_px", "alone_rms_px")),
+            *(html_number(pair[key], 3) for key in ("left_rms_px", "right_rms_px", "pair_rms_px", "alone_rms_px")),
             "used" if pair["used"] else "left out",
         ])  # fmt: skip
         classes.append("" if pair["used"] else "out")
     head = ["|pair", "left px", "right px", "pair px", "each alone px", "|"]
-    return f"<h2>Pairs</h2><p class=soft>Root mean square corner distance.</p>{_table(head, rows, classes)}"
-
-
-def _svg(width: int, height: int, content: str, label: str) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">{content}</svg>'
+    return f"<h2>Pairs</h2><p class=soft>Root mean square corner distance.</p>{html_table(head, rows, classes)}"
 
 
 def _coverage(result: Calibration) -> str:
@@ -263,7 +213,7 @@ def _coverage(result: Calibration) -> str:
         )
         covered = measures.cameras[number].covered * 100
         drawings.append(
-            f"<figure>{_svg(width, height, content, f'{name} coverage')}<figcaption>{name}: {covered:.0f} % of the "
+            f"<figure>{svg(width, height, content, f'{name} coverage')}<figcaption>{name}: {covered:.0f} % of the "
             "cells</figcaption>"
             "</figure>"
         )
@@ -291,7 +241,7 @@ def _residuals(result: Calibration) -> str:
             for (x, y), (dx, dy) in zip(starts[known], shifts[known], strict=True)
         )
         drawings.append(
-            f"<figure>{_svg(width, height, content, f'{name} residuals')}<figcaption>{name}</figcaption></figure>"
+            f"<figure>{svg(width, height, content, f'{name} residuals')}<figcaption>{name}</figcaption></figure>"
         )
     return (
         f"<h2>Residuals</h2><p class=soft>From every corner to where the fit puts it, drawn {drawn:.0f} times as long "
