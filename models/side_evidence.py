@@ -33,6 +33,8 @@ JOINT_VARIANTS = np.tile(VARIANTS, 2)
 FREEDOM = 3.0
 # What rays cost that do not meet in front of the cameras.
 IMPOSSIBLE_COST = 10.0
+# What a joint costs that one view shows without the other: a naming must not gain by tearing pairs apart.
+ALONE_COST = 4.0
 
 # Segments of a limb, (side, place) at both ends: the width, then the segments of both sides.
 _ENDS = np.array([[(0, 0), (1, 0)], [(0, 0), (0, 1)], [(1, 0), (1, 1)], [(0, 1), (0, 2)], [(1, 1), (1, 2)]])
@@ -65,12 +67,14 @@ class Candidates:
     """Where the limb joints would be for each variant of their naming (see VARIANTS).
 
     seen: (12, 4, 4) mean column, mean row, disparity and row difference, rectified pixels; points_m: (12, 4, 3), NaN
-    also where the rays do not meet; confidence: (12, 4); nose_m: (3,). NaN and confidence 0 where a view lacks it.
+    also where the rays do not meet; confidence: (12, 4); alone: (12, 4) the confidence of a joint that only one view
+    shows, else 0; nose_m: (3,); height_px: of the person. NaN and confidence 0 where a view lacks the joint.
     """
 
     seen: np.ndarray
     points_m: np.ndarray
     confidence: np.ndarray
+    alone: np.ndarray
     nose_m: np.ndarray
     height_px: float
 
@@ -81,11 +85,14 @@ def candidates(rig: RectifiedRig, left: Pose2D, right: Pose2D) -> Candidates:
     left_joint = np.stack([JOINTS, JOINTS, mirrored, mirrored], axis=1)
     right_joint = np.stack([JOINTS, mirrored, JOINTS, mirrored], axis=1)
     left_px, right_px = left.points_px[left_joint], right.points_px[right_joint]
+    confidences = np.stack([left.confidence[left_joint], right.confidence[right_joint]])
+    both = confidences.min(axis=0)
     rows_px = left.points_px[np.isfinite(left.points_px[:, 1]), 1]
     return Candidates(
         np.concatenate([(left_px + right_px) / 2, left_px - right_px], axis=-1),
         triangulate(rig, left_px, right_px),
-        np.minimum(left.confidence[left_joint], right.confidence[right_joint]),
+        both,
+        np.where(both > 0, 0.0, confidences.max(axis=0)),
         triangulate(rig, left.points_px[NOSE], right.points_px[NOSE]),
         max(float(np.ptp(rows_px)), 1.0) if len(rows_px) else 1.0,
     )
@@ -123,7 +130,7 @@ class BodyEvidence:
         residual_px = found.seen[..., 3] - row_bias_px
         cost = found.confidence * student_cost((residual_px / scale_px) ** 2)
         impossible = np.isfinite(residual_px) & np.isnan(found.points_m[..., 2])
-        return np.nan_to_num(cost, nan=0.0) + IMPOSSIBLE_COST * impossible
+        return np.nan_to_num(cost, nan=0.0) + IMPOSSIBLE_COST * impossible + ALONE_COST * found.alone
 
     def _expected_lengths_m(self, limbs_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lengths of (limb, width / upper / lower) and how far they may be off, (2, 3) each."""
