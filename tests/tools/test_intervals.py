@@ -36,6 +36,11 @@ def test_interval_of_independent_values_is_that_of_theory() -> None:
     np.testing.assert_allclose([mean - low, high - mean], [expected] * 2, rtol=0.06)
 
 
+def test_a_constant_is_certain_whatever_the_sizes_of_the_blocks() -> None:
+    values = np.full((60, 1), 5.0)
+    np.testing.assert_allclose(mean_interval(values, np.repeat([0, 1, 2], [5, 15, 40])), 5)
+
+
 def test_one_block_has_no_interval() -> None:
     low, mean, high = mean_interval(np.arange(4.0)[:, None], np.array(["walk"] * 4))
     assert np.isnan([low[0], high[0]]).all()

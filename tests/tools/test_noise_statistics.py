@@ -12,7 +12,7 @@ from binopose.calibration.triangulate import project, triangulate
 from binopose.models.skeleton import BODY17
 from binopose.tools.datasets.benchmark import load_benchmark
 from binopose.tools.datasets.observations import Observations, recorded
-from binopose.tools.noise_statistics import mirrored_pairs, noise_statistics, trunk_pairs
+from binopose.tools.noise_statistics import mirrored_pairs, noise_statistics, trunk_pairs, view_errors_m
 
 SAMPLES = 3000
 BASELINE_M = 0.5
@@ -51,7 +51,9 @@ def observed(truth_m: np.ndarray, errors_m: np.ndarray, run: np.ndarray | None =
 
 
 def many(pose_m: np.ndarray, count: int = SAMPLES) -> np.ndarray:
-    return np.repeat(pose_m[None], count, axis=0)
+    """The same pose nearer and further away."""
+    away_m = np.random.default_rng(9).uniform(-0.2, 0.2, (count, 1, 1))
+    return pose_m + away_m * np.array([0, 0, 1])
 
 
 def test_triangulation_is_that_of_the_program() -> None:
@@ -65,6 +67,7 @@ def test_triangulation_is_that_of_the_program() -> None:
     np.testing.assert_allclose(observations.observed_m, triangulate(rig, left_px, right_px), atol=1e-12)
     exact = observed(many(person(), 1), np.zeros((1, 17, 3)))
     np.testing.assert_allclose(exact.observed_m, exact.truth_m, atol=1e-12)
+    np.testing.assert_allclose(view_errors_m(exact), 0, atol=1e-12)
     np.testing.assert_allclose(exact.right * 700 + rig.centres_px[1], project(rig, exact.truth_m)[1], atol=1e-9)
 
 
@@ -78,6 +81,9 @@ def test_independent_normal_errors_are_recognised() -> None:
     np.testing.assert_allclose(statistics.kurtosis, 3, atol=0.5)
     np.testing.assert_allclose(statistics.body_share, 1 / 17, atol=0.01)
     np.testing.assert_allclose(statistics.disparity_mm, 1e3 * 0.030 * BASELINE_M / 3, rtol=0.08)
+    # Of the errors along x, (mean) +- (difference) / 2, the views share the mean.
+    shared, apart = 10**2, (30 * BASELINE_M / 3 / 2) ** 2
+    np.testing.assert_allclose(statistics.view_correlation[:, 0], (shared - apart) / (shared + apart), atol=0.05)
     np.testing.assert_allclose(statistics.rows_mm, 0, atol=1e-9)
     for pairs in (mirrored_pairs(), BODY17.bone_indices, trunk_pairs()):
         np.testing.assert_allclose(statistics.correlation_of(pairs), 0, atol=0.05)
