@@ -27,6 +27,8 @@ ModelKind = Literal["denoiser", "detector"]
 
 _PREFIX = "binopose."
 _KEYS = ("kind", "skeleton", "steps", "training_run", "weights_sha256", "reference")
+# Only in the files of detectors.
+_DETECTOR_KEY = "detector"
 
 DENOISER_INPUTS = ("left_px", "right_px", "confidence", "rig", "lengths_m")
 DENOISER_OUTPUTS = ("points_m", "sigma_m", "epipolar_px")
@@ -74,7 +76,8 @@ class ModelCard:
     """What a model file of ours says about itself.
 
     skeleton: names of the joints in their order; steps: K of a denoiser, 0 for a detector; training_run: which training
-    the weights are from; weights_sha256: of the weights that were exported.
+    the weights are from; weights_sha256: of the weights that were exported; detector: how pictures go in and how joints
+    come out (`detectors.pose_format`), empty for a denoiser.
     """
 
     kind: ModelKind
@@ -83,6 +86,7 @@ class ModelCard:
     training_run: str
     weights_sha256: str
     reference: Reference = field(default_factory=Reference)
+    detector: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         """The card as pairs of text, to be kept in the file."""
@@ -95,6 +99,8 @@ class ModelCard:
             "weights_sha256": self.weights_sha256,
             "reference": self.reference.to_text(),
         }
+        if self.detector:
+            values[_DETECTOR_KEY] = self.detector
         return {_PREFIX + key: value for key, value in values.items()}
 
 
@@ -125,6 +131,7 @@ def read_card(path: Path, metadata: Mapping[str, str]) -> ModelCard | None:
             training_run=values["training_run"],
             weights_sha256=values["weights_sha256"],
             reference=Reference.from_text(values["reference"]),
+            detector=metadata.get(_PREFIX + _DETECTOR_KEY, ""),
         )
     except ValueError as error:
         raise ModelFileError(f"{path}: the model's own description is damaged: {error}; export it again") from error

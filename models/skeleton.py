@@ -139,6 +139,17 @@ HALPE26 = Skeleton(
     root="Pelvis",
 )  # fmt: skip
 
+# Human3.6M in the order of its own 17-joint set. Its spine, thorax and neck base are body17's thorax, neck and nose.
+H36M17 = Skeleton(
+    name="h36m17",
+    joints=(
+        "Pelvis", "RightHip", "RightKnee", "RightAnkle", "LeftHip", "LeftKnee", "LeftAnkle", "Thorax", "Neck", "Nose",
+        "HeadTop", "LeftShoulder", "LeftElbow", "LeftWrist", "RightShoulder", "RightElbow", "RightWrist",
+    ),
+    bones=BODY17.bones,
+    root="Pelvis",
+)  # fmt: skip
+
 BLAZEPOSE33 = Skeleton(
     name="blazepose33",
     joints=(

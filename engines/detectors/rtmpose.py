@@ -1,4 +1,4 @@
-"""RTMPose (MMPose) and other top-down SimCC networks, both views as one batch."""
+"""RTMPose and other top-down pose networks of MMPose, both views as one batch."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...models.pose import Pose2D
 from ..session import ON_CPU, EngineChoice
 from .blazepose import PERSON_FILE
 from .person import REGION_SCALE, BlazePosePersonDetector, PersonCandidate
+from .pose_model import PoseModel
 from .pose_network import Pictures, PoseReading, Regions
 from .region import Region
-from .simcc_model import SimccModel
 from .tracker import StereoTracker
 
 # Joints that decide where the person is, and whether there is one.
@@ -27,11 +27,11 @@ BODY_MARGIN = 1.15
 
 
 class RtmPoseNetwork:
-    """A SimCC network as a `PoseNetwork`. A joint's confidence is its score, a pose's presence their mean."""
+    """A top-down network as a `PoseNetwork`. A joint's confidence is its score, a pose's presence their mean."""
 
     min_presence = 0.3
 
-    def __init__(self, model: SimccModel) -> None:
+    def __init__(self, model: PoseModel) -> None:
         self._model = model
         self.device: str = model.session.device
         self.skeleton = model.skeleton
@@ -56,7 +56,7 @@ class RtmPoseNetwork:
     def _read(self, pictures: Sequence[np.ndarray], regions: Sequence[Region]) -> list[PoseReading]:
         size_px = self._model.input_size_px
         crops = [
-            region.crop(picture, size_px, cv2.BORDER_CONSTANT)
+            self._model.preprocessing.sampled(region, size_px).crop(picture, size_px, cv2.BORDER_CONSTANT)
             for picture, region in zip(pictures, regions, strict=True)
         ]
         points_crop_px, scores = self._model.run(np.stack(crops))
@@ -93,11 +93,11 @@ def open_detector(
 ) -> StereoTracker:
     """RTMPose for a pair of cameras; BlazePose's person detector finds the person to begin with.
 
-    model: ONNX file or OpenMMLab SDK zip; person_weights_dir: the folder with BlazePose's files; threads: for one
+    model: a file as `PoseModel` reads them; person_weights_dir: the folder with BlazePose's files; threads: for one
     inference on the CPU, None for as many as there are cores, four at most.
     Raises PoseModelError, EngineUnavailable or LiteRtUnavailable when a runtime is missing or a file does not hold what
     is expected.
     """
-    network = RtmPoseNetwork(SimccModel(model, threads or min(4, os.cpu_count() or 1), engine))
+    network = RtmPoseNetwork(PoseModel(model, threads or min(4, os.cpu_count() or 1), engine))
     person_detector = BlazePosePersonDetector(person_weights_dir / PERSON_FILE)
     return StereoTracker("rtmpose", rectifier, person_detector, network)

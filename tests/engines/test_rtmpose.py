@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from binopose.calibration.errors import UserError
+from binopose.engines.detectors.pose_format import IMAGENET_MEAN, IMAGENET_STD
+from binopose.engines.detectors.pose_model import PoseModel
 from binopose.engines.detectors.region import Region
 from binopose.engines.detectors.rtmpose import RtmPoseNetwork
-from binopose.engines.detectors.simcc_model import IMAGENET_MEAN, IMAGENET_STD, SimccModel
+from binopose.engines.detectors.simcc import SimccDecoder
 from binopose.models.skeleton import COCO17, HALPE26
 
 onnx = pytest.importorskip("onnx")
@@ -117,8 +119,10 @@ def assert_found(found_px: np.ndarray, true_px: np.ndarray, region: Region) -> N
 def test_bare_network_finds_the_spots_in_both_views(joints: int, skeleton: object, tmp_path: Path) -> None:
     path = tmp_path / "colours.onnx"
     path.write_bytes(colour_network(joints))
-    model = SimccModel(path, threads=1)
-    assert (model.input_size_px, model.bins_per_px) == (CROP_PX, 2.0)
+    model = PoseModel(path, threads=1)
+    assert model.input_size_px == CROP_PX
+    assert isinstance(model.decoder, SimccDecoder)
+    assert model.decoder.bins_per_px == 2.0
     network = RtmPoseNetwork(model)
     assert network.skeleton is skeleton
     (left, left_px), (right, right_px) = spots(joints, 1), spots(joints, 2)
@@ -141,7 +145,7 @@ def test_network_with_a_batch_of_one_runs_twice(tmp_path: Path) -> None:
     path.write_bytes(colour_network(17, batch=1))
     (left, left_px), (right, right_px) = spots(17, 3), spots(17, 4)
     regions = (region_around(left_px), region_around(right_px))
-    readings = RtmPoseNetwork(SimccModel(path, threads=1)).read_both((left, right), regions)
+    readings = RtmPoseNetwork(PoseModel(path, threads=1)).read_both((left, right), regions)
     for reading, true_px, region in zip(readings, (left_px, right_px), regions, strict=True):
         assert_found(reading.pose.points_px, true_px, region)
 
@@ -151,7 +155,7 @@ def test_network_with_a_batch_of_two_reads_one_view_too(tmp_path: Path) -> None:
     path.write_bytes(colour_network(17, batch=2))
     picture, true_px = spots(17, 6)
     region = region_around(true_px)
-    reading = RtmPoseNetwork(SimccModel(path, threads=1)).read(1, picture, region)
+    reading = RtmPoseNetwork(PoseModel(path, threads=1)).read(1, picture, region)
     assert_found(reading.pose.points_px, true_px, region)
 
 
@@ -175,7 +179,7 @@ def test_sdk_archive_brings_its_own_preprocessing(tmp_path: Path) -> None:
     weights = next(value for value in model.graph.initializer if value.name == "weights")
     turned = np.ascontiguousarray(onnx.numpy_helper.to_array(weights)[:, ::-1])
     weights.CopyFrom(onnx.numpy_helper.from_array(turned, "weights"))
-    simcc = SimccModel(sdk_archive(tmp_path / "sdk.zip", model.SerializeToString(), transforms), threads=1)
+    simcc = PoseModel(sdk_archive(tmp_path / "sdk.zip", model.SerializeToString(), transforms), threads=1)
     assert simcc.preprocessing.padding == 1.4
     picture, true_px = spots(17, 5)
     region = region_around(true_px)
@@ -186,7 +190,7 @@ def test_sdk_archive_brings_its_own_preprocessing(tmp_path: Path) -> None:
 def test_empty_picture_is_nobody(tmp_path: Path) -> None:
     path = tmp_path / "colours.onnx"
     path.write_bytes(colour_network(17))
-    network = RtmPoseNetwork(SimccModel(path, threads=1))
+    network = RtmPoseNetwork(PoseModel(path, threads=1))
     reading = network.read(0, np.full((480, 640, 3), 128, np.uint8), Region((300, 200), (150, 200)))
     assert reading.presence < network.min_presence
     assert reading.body is None
@@ -217,7 +221,7 @@ def heatmap_network() -> bytes:
 def test_wrong_file_is_named(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        SimccModel(tmp_path / name, threads=1)
+        PoseModel(tmp_path / name, threads=1)
     assert name in str(caught.value)
 
 
@@ -225,7 +229,7 @@ def test_archive_without_a_network_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("a.jpg", b"")
     with pytest.raises(UserError, match=r"no end2end\.onnx, only a\.jpg"):
-        SimccModel(tmp_path / "photos.zip", threads=1)
+        PoseModel(tmp_path / "photos.zip", threads=1)
 
 
 def test_archive_with_a_foreign_pipeline_is_named(tmp_path: Path) -> None:
@@ -233,13 +237,13 @@ def test_archive_with_a_foreign_pipeline_is_named(tmp_path: Path) -> None:
         archive.writestr("end2end.onnx", colour_network(17))
         archive.writestr("pipeline.json", "[1, 2]")
     with pytest.raises(UserError, match=r"pipeline\.json in it is not that of an OpenMMLab pose SDK"):
-        SimccModel(tmp_path / "sdk.zip", threads=1)
+        PoseModel(tmp_path / "sdk.zip", threads=1)
 
 
 def test_missing_file_and_missing_runtime_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="no such file"):
-        SimccModel(tmp_path / "none.onnx", threads=1)
+        PoseModel(tmp_path / "none.onnx", threads=1)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "colours.onnx").write_bytes(colour_network(17))
     with pytest.raises(UserError, match=r"pip install 'binopose\[cpu\]'"):
-        SimccModel(tmp_path / "colours.onnx", threads=1)
+        PoseModel(tmp_path / "colours.onnx", threads=1)
