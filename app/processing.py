@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,8 @@ from .overlay import Overlay, OverlayFrame, ViewOverlay
 from .pipeline import FrameResult, Pipeline, timed
 from .quality import ExchangedViews, RunQuality
 from .reference import ReferenceFrame, check_world
+from .report.trace import RunTrace
+from .report.writing import write_comparison
 from .smoothing import SmoothedRun, smooth_files
 
 # Pictures that may wait to be drawn; each holds two full frames.
@@ -74,7 +76,7 @@ class RunOptions:
 
     output: the folder, made by the run; force: replace the results of an earlier run in it; overlay: write overlay.mp4;
     world: poses in the rig's world frame, else in the left camera's; smooth_hz: cut-off of the smoothing at the end,
-    None for none; observe: called with every result and its record, for callers that know more; lookahead: so many
+    None for none; report: write the comparison page; observe: called with every result and its record, for callers that know more; lookahead: so many
     frames later it is decided which side of the person is which.
     """
 
@@ -83,6 +85,7 @@ class RunOptions:
     overlay: bool = True
     world: bool = False
     smooth_hz: float | None = None
+    report: bool = False
     observe: Callable[[FrameResult, PoseRecord], None] | None = None
     lookahead: int = DEFAULT_FRAMES
 
@@ -226,6 +229,8 @@ class _Run:
         self._quality = RunQuality(pipeline.rectifier)
         self._overlay: _OverlayThread | None = None
         self._smoothed: SmoothedRun | None = None
+        self._reacquired: list[int] = []
+        self._trace = RunTrace(pipeline) if options.report else None
         self._reference = ReferenceFrame(rig, pipeline.rectifier, options.world)
         self._made_folder = not options.output.exists()
         prepare_output_folder(options.output, options.force)
@@ -265,7 +270,7 @@ class _Run:
                 if self._overlay is not None:
                     self._quality.add_stage("draw", self._overlay.close())
         if self._options.smooth_hz is not None:
-            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz)
+            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz, self._reacquired)
 
     def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
         ahead = LookAhead(self._pipeline, self._options.lookahead)
@@ -277,7 +282,7 @@ class _Run:
                 stage_ms = {"read": self._source.read_ms}
                 with timed(stage_ms, "rectify"):
                     left, right = self._pipeline.rectifier.images(pair.left, pair.right)
-                for result in ahead.push(FramePair(left, right, pair.timestamp_s, pair.index), stage_ms):
+                for result in ahead.push(replace(pair, left=left, right=right), stage_ms):
                     self._keep(result, (time.perf_counter() - began_s) * 1e3, writers)
                 bar.update()
             for result in ahead.finish():
@@ -290,6 +295,10 @@ class _Run:
         if self._quality.views_decided:
             forget_replaced(self._options.output)
         writers.write(record)
+        if result.reacquired:
+            self._reacquired.append(record.frame)
+        if self._trace is not None:
+            self._trace.observe(result)
         if self._options.overlay:
             self._draw(result)
         if self._options.observe is not None:
@@ -319,6 +328,14 @@ class _Run:
         figures["smoothing"] = self._smoothed.figures if self._smoothed is not None else None
         report.summary = run_summary(figures, warnings, self._pipeline, self._reference)
         write_json(self._options.output / "summary.json", report.summary)
+        if self._trace is not None:
+            write_comparison(
+                self._trace,
+                report.summary,
+                self._options.output / "report" / "report.html",
+                refined=self._pipeline.denoiser.name != "off",
+                smooth_hz=self._smoothed.figures["cutoff_hz"] if self._smoothed is not None else None,
+            )
         forget_replaced(self._options.output)
         report.files = [path for name in OUTPUT_FILES if (path := self._options.output / name).is_file()]
 

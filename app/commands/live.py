@@ -167,13 +167,13 @@ def _check(options: argparse.Namespace) -> StereoRig:
         check_output_folder(options.record)
     if options.token is not None and options.web is None:
         raise UserError("--token belongs to --web")
-    path = options.rig
+    path: Path = options.rig or Path()
     if options.replay is not None:
         if not is_recording(options.replay):
             raise UserError(
                 f"--replay {options.replay}: no recording of `binopose live --record`; for videos give LEFT and RIGHT"
             )
-        path = path or options.replay / RIG
+        path = options.rig or options.replay / RIG
     rig = load_rig(path)
     check_world(rig, options.world)
     return rig

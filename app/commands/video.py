@@ -11,6 +11,9 @@ from ...calibration.rectify import Rectifier
 from ...calibration.rig_file import load_rig
 from ..console import print_line, print_warning
 from ..factory import engine_choice, open_denoiser, open_detector
+from ..live.raw_streams import RIG, is_recording
+from ..live.recorded import RecordedStreams
+from ..live.sync import SoftSync
 from ..lookahead import DEFAULT_FRAMES
 from ..pipeline import Pipeline
 from ..processing import RunOptions, check_run, process_recording, report_lines
@@ -32,6 +35,7 @@ EPILOG = """\
 examples:
   binopose video left.mp4 right.mp4 --rig rig.toml -o out
   binopose video both.mp4 --side-by-side --rig rig.toml -o out
+  binopose video session1 -o out               a folder that `binopose live --record` wrote
   binopose video left.mp4 right.mp4 --rig rig.toml -o out --detector rtmpose-m.zip --no-overlay
 
 in OUT:
@@ -39,6 +43,7 @@ in OUT:
                 raw_points_m (triangulated) and refined_points_m (before smoothing)
   poses.csv     the same as a table          poses.trc  for OpenSim (y up)
   overlay.mp4   what was found, drawn        summary.json  figures and warnings
+  report/report.html   with --report: each step of the way measured, what looks wrong first
 Joints with confidence 0 were observed by nobody; their place is inferred from the rest of the body.
 """
 
@@ -52,28 +57,38 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("left", type=Path, metavar="LEFT", help="video of the left camera")
+    parser.add_argument(
+        "left", type=Path, metavar="LEFT", help="video of the left camera, or a folder of `binopose live --record`"
+    )
     parser.add_argument("right", type=Path, metavar="RIGHT", nargs="?", help="video of the right camera")
-    parser.add_argument("--rig", type=Path, required=True, metavar="rig.toml", help="the calibrated rig")
+    parser.add_argument(
+        "--rig", type=Path, metavar="rig.toml", help="the calibrated rig (a live recording has its own)"
+    )
     add_output_option(parser)
     parser.add_argument("--side-by-side", action="store_true", help="LEFT shows both views beside each other")
     add_detection_options(parser)
     parser.add_argument(
         "--smooth",
         type=smoothing_hz,
-        default=DEFAULT_CUTOFF_HZ,
+        default=argparse.SUPPRESS,
         metavar="HZ|off",
         help="cut-off of the smoothing over the whole recording, which adds no lag and closes gaps of up to "
         f"{LONGEST_GAP_S:g} s; lower is smoother; off: points_m is the refined pose of each frame by itself "
-        "(default: %(default)g)",
+        f"(default: {DEFAULT_CUTOFF_HZ:g}; off for a live recording)",
     )
     parser.add_argument(
         "--lookahead",
         type=_frames,
-        default=DEFAULT_FRAMES,
+        default=argparse.SUPPRESS,
         metavar="FRAMES",
         help="see so many frames ahead before deciding which side of the person is which; 0 decides at once "
-        "(default: %(default)s)",
+        f"(default: {DEFAULT_FRAMES}; 0 for a live recording, so that the poses are those of the live program)",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write OUT/report/report.html as well: the poses before and after each step, measured, and what looks "
+        "wrong (keeps 1 kB a frame in memory)",
     )
     add_processing_options(parser)
     parser.set_defaults(run=run)
@@ -99,16 +114,28 @@ def smoothing_hz(text: str) -> float | None:
     return cutoff_hz
 
 
-def run(options: argparse.Namespace) -> int:
-    """Process the recording. Returns the exit code."""
+def _rig_path(options: argparse.Namespace, live: bool) -> Path:
+    """The rig to use. Raises UserError when it or a view is missing, or one too many is given."""
+    if live:
+        if options.side_by_side or options.right is not None:
+            raise UserError(f"{options.left} holds both views of a live recording: leave RIGHT and --side-by-side out")
+        return options.rig or options.left / RIG
     if options.side_by_side == (options.right is not None):
         raise UserError(
             "with --side-by-side give one video that holds both views"
             if options.side_by_side
             else "two videos are needed, LEFT and RIGHT; for one that holds both views add --side-by-side"
         )
-    rig = load_rig(options.rig)
-    with StereoRecording(options.left, options.right) as recording:
+    if options.rig is None:
+        raise UserError("--rig is missing: the calibration of the cameras that took these videos")
+    return options.rig
+
+
+def run(options: argparse.Namespace) -> int:
+    """Process the recording. Returns the exit code."""
+    live = is_recording(options.left)
+    rig = load_rig(_rig_path(options, live))
+    with RecordedStreams(options.left) if live else StereoRecording(options.left, options.right) as recording:
         rig, notes = rig.adapted_to(recording.sizes_px)
         recording.warnings += notes
         rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
@@ -117,13 +144,13 @@ def run(options: argparse.Namespace) -> int:
             options.force,
             not options.no_overlay,
             options.world,
-            options.smooth,
-            lookahead=options.lookahead,
+            getattr(options, "smooth", None if live else DEFAULT_CUTOFF_HZ),
+            lookahead=getattr(options, "lookahead", 0 if live else DEFAULT_FRAMES),
         )
         check_run(rig, run_options)
         detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
         try:
-            pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser))
+            pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser), SoftSync() if live else None)
             report = process_recording(recording, rig, pipeline, run_options)
         finally:
             detector.close()

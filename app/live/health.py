@@ -140,7 +140,10 @@ class LossWatch:
             if damaged > LOSING_SHARE * (received + damaged):
                 return f"{damaged / (received + damaged):.0%} of the {name} camera's pictures are damaged"
             if alone > LOSING_SHARE * received:
-                return f"the {other} camera drops pictures: {alone / received:.0%} of the {name} ones have no partner"
+                return (
+                    f"{alone / received:.0%} of the {name} camera's pictures have no partner: the {other} camera drops "
+                    "some, or this machine is too slow"
+                )
         return ""
 
 

@@ -25,6 +25,7 @@ from .update import Health, Listener, LiveUpdate, Tracking
 # Without pairs the state is told this often; and after so long the last pair no longer counts as now.
 IDLE_S = 0.5
 STALE_S = 1.0
+PAUSED_S = 0.1
 # How often the capture is asked for its figures.
 STATUS_S = 0.1
 WAIT_S = 0.05
@@ -83,6 +84,7 @@ class PoseLoop:
         self.figures = Figures()
         self._number = -1
         self._last: LiveUpdate | None = None
+        self._last_shown: Pose3D | None = None
         self._last_pair_s = self._told_s = -math.inf
         self._status: StereoStatus | None = None
         self._status_s = -math.inf
@@ -126,7 +128,7 @@ class PoseLoop:
             left, right = self._pipeline.rectifier.images(pair.left, pair.right)
         result = self._pipeline.process(replace(pair, left=left, right=right), stage_ms)
         self._health.observe(result)
-        shown = self._shown(result)
+        shown = self._last_shown = self._shown(result)
         now_s = time.monotonic()
         self._outlets.record(result, (now_s - began_s) * 1e3)
         self._number += 1
@@ -176,10 +178,11 @@ class PoseLoop:
     def _tell_state(self) -> None:
         """While no pair comes: how things stand."""
         now_s = time.monotonic()
-        if now_s - self._told_s < IDLE_S:
-            return
         last = self._last
         paused = self._switches.paused
+        # While paused the view in space can still be turned.
+        if now_s - self._told_s < (PAUSED_S if paused else IDLE_S):
+            return
         stale = now_s - self._last_pair_s > STALE_S and not paused
         tracking = Tracking.NO_PICTURES if stale or last is None else last.tracking
         self._tell(
@@ -202,7 +205,7 @@ class PoseLoop:
                 recording=self._outlets.recording(),
                 paused=paused,
             ),
-            None,
+            self._last_shown if paused else None,
         )
 
     def _capture_status(self, now_s: float) -> StereoStatus | None:
