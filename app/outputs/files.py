@@ -24,6 +24,7 @@ OUTPUT_FILES = (
     "poses.trc",
     "overlay.mp4",
     "summary.json",
+    "report/report.html",
 )
 REPLACEMENT_SUFFIX = ".unfinished"
 # Where the results of an earlier run wait until it is certain that the new run goes ahead.
@@ -181,7 +182,7 @@ def prepare_output_folder(path: Path, force: bool = False) -> Path:
         for name in OUTPUT_FILES:
             (path / (name + REPLACEMENT_SUFFIX)).unlink(missing_ok=True)
             if (path / name).exists():
-                (path / REPLACED_FOLDER).mkdir(exist_ok=True)
+                (path / REPLACED_FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
                 (path / name).replace(path / REPLACED_FOLDER / name)
     return path
 
@@ -197,6 +198,7 @@ def restore_replaced(path: Path) -> None:
         for name in OUTPUT_FILES:
             (path / name).unlink(missing_ok=True)
             if (path / REPLACED_FOLDER / name).exists():
+                (path / name).parent.mkdir(exist_ok=True)
                 (path / REPLACED_FOLDER / name).replace(path / name)
         forget_replaced(path)
 
