@@ -76,8 +76,8 @@ class RunOptions:
 
     output: the folder, made by the run; force: replace the results of an earlier run in it; overlay: write overlay.mp4;
     world: poses in the rig's world frame, else in the left camera's; smooth_hz: cut-off of the smoothing at the end,
-    None for none; report: write the comparison page; observe: called with every result and its record, for callers that know more; lookahead: so many
-    frames later it is decided which side of the person is which.
+    None for none; report: write the comparison page; observe: called with every result and its record, for callers that
+    know more; lookahead: so many frames later it is decided which side of the person is which.
     """
 
     output: Path

@@ -145,6 +145,7 @@ def run(options: argparse.Namespace) -> int:
             not options.no_overlay,
             options.world,
             getattr(options, "smooth", None if live else DEFAULT_CUTOFF_HZ),
+            options.report,
             lookahead=getattr(options, "lookahead", 0 if live else DEFAULT_FRAMES),
         )
         check_run(rig, run_options)
