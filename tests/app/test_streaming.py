@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -166,6 +167,15 @@ def test_message_without_a_person_keeps_its_shape() -> None:
     assert (message["tracking"], message["health"]["reason"]) == ("no pictures", "views disagree")
 
 
+def test_documentation_names_every_key() -> None:
+    text = (EXAMPLES.parent / "streaming.md").read_text(encoding="utf-8")
+    message = pose_message(make_update(0, standing_person()), full=True)
+    keys = {*message, *message["health"], *message["figures"], *message["figures"]["cameras"][0]}
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+    assert {state.value for state in Tracking if f'"{state.value}"' not in text} == set()
+    assert {bone.removeprefix("Left").removeprefix("Right") for bone in PARENTS} <= set(re.findall(r"\w+", text))
+
+
 def test_datagram_fits_a_packet() -> None:
     """Places of full length in the room: seven characters and a sign."""
     pose = standing_person().moved(np.eye(3), np.array([-11.12345, -11.12345, 12.12345]))
@@ -181,6 +191,7 @@ def test_udp(receiver: socket.socket) -> None:
     with closing(listener):
         assert not listener.wants_picture
         listener.update(make_update(5, standing_person(), picture=np.zeros((4, 4, 3), np.uint8)))  # a repetition
+        wait_until(lambda: listener._worker._item is None)  # type: ignore[attr-defined]
         listener.update(make_update(6, standing_person()))
         message = json.loads(receiver.recv(65535))
     assert message["number"] == 6
@@ -465,6 +476,22 @@ def test_person_turned_to_the_own_left_turns_the_hips_alone() -> None:
     half = math.sqrt(0.5)
     np.testing.assert_allclose(bones["Hips"].rotation_xyzw, [0, -half, 0, half], atol=1e-12)
     np.testing.assert_allclose(bones["LeftUpperArm"].rotation_xyzw, [0, 0, 0, 1], atol=1e-12)
+
+
+def test_trunk_and_neck_turn_half_way() -> None:
+    """Shoulders turned by 40 degrees against the hips, the head by as much again: half of each in spine and neck."""
+    unity_m = unity_person()
+    upper = [BODY17.index(joint) for joint in BODY17.joints if "Shoulder" in joint]
+    head = [BODY17.index(joint) for joint in ("Neck", "Nose", "HeadTop")]
+    turn = Rotation.from_euler("y", 40, degrees=True)
+    unity_m[upper] = turn.apply(unity_m[upper])
+    unity_m[head] = (turn * turn).apply(unity_m[head])
+    bones = {
+        bone.name: Rotation.from_quat(bone.rotation_xyzw).as_rotvec(degrees=True) for bone in avatar_bones(unity_m)
+    }
+    for bone in ("Spine", "Chest", "Neck", "Head"):
+        np.testing.assert_allclose(bones[bone], [0, 20, 0], atol=1e-9, err_msg=bone)
+    np.testing.assert_allclose(bones["Hips"], 0, atol=1e-9)
 
 
 def test_room_frame_is_mirrored_to_a_left_handed_one() -> None:

@@ -4,8 +4,7 @@
 
 const RETRY_MS = { first: 300, longest: 3000 };
 const SILENT_MS = 2500; // the program sends at least two messages a second
-const LIGHT_WORDS = { green: "good", amber: "take care", red: "do not trust" };
-const STATES = { "no pictures": "stream lost" };
+const LIGHT_WORDS = { green: "good", amber: "check", red: "bad" }; // as in the window
 
 const element = (id) => document.getElementById(id);
 const scene = new Scene(element("scene"));
@@ -121,9 +120,9 @@ function showMessage(message) {
 }
 
 function stateText(tracking, cameras) {
-  const reasons = cameras.filter((camera) => camera.state !== "running" && camera.reason).map((camera) => camera.reason);
-  const state = STATES[tracking] || tracking;
-  return tracking === "no pictures" && reasons.length ? `${state}: ${reasons.join("; ")}` : state;
+  const lost = cameras.filter((camera) => camera.state !== "running");
+  if (tracking !== "no pictures" || !lost.length) return tracking;
+  return `stream lost: ${lost.map((camera) => camera.reason || camera.name).join("; ")}`;
 }
 
 // Texts that did not change are left alone, so that screen readers do not repeat them.
