@@ -187,6 +187,7 @@ class Stating:
     """Errs by a factor times what it states, differently along each rectified axis; of two joints it states nothing."""
 
     name = "stating"
+    device = "cpu"
     sigma_m = np.array([0.005, 0.010, 0.040])
 
     def __init__(self, factor: tuple[float, float, float] = (1, 1, 1)) -> None:
