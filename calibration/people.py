@@ -130,11 +130,14 @@ def _shifted(track_px: np.ndarray, timestamp_s: np.ndarray, offset_s: float) -> 
     return moved
 
 
-def time_offset(timestamp_s: np.ndarray, rectified_px: np.ndarray) -> tuple[float | None, float]:
+def time_offset(
+    timestamp_s: np.ndarray, rectified_px: np.ndarray, min_gain: float = MIN_OFFSET_GAIN
+) -> tuple[float | None, float]:
     """The constant time offset between the views that best explains the row difference, and the spread that it leaves.
 
     timestamp_s: (T,); rectified_px: (T, 2, J, 2). Positive: the right view lags, its joints at t + offset belong to the
-    left view's at t. None when no offset of at most MAX_OFFSET_S makes a clear difference (too little motion, or none).
+    left view's at t. None when no offset of at most MAX_OFFSET_S takes the share min_gain off the spread (too little
+    motion, or none).
     """
     now = _spread(_rows_px(rectified_px))
     if len(timestamp_s) < MIN_PAIRS or not np.isfinite(now):
@@ -157,7 +160,7 @@ def time_offset(timestamp_s: np.ndarray, rectified_px: np.ndarray) -> tuple[floa
     curvature = left - 2 * middle + right
     vertex = 0.5 * (left - right) / curvature if curvature > 0 else 0.0
     remaining = float(np.sqrt(max(middle - 0.25 * (left - right) * vertex, 0.0)))
-    if remaining > (1 - MIN_OFFSET_GAIN) * now:
+    if remaining > (1 - min_gain) * now:
         return None, now
     return float(offsets_s[best] + vertex * interval_s), remaining
 

@@ -29,6 +29,9 @@ SKEW_PAIRS = 31
 REACH_PAIRS = 64
 # Joints are not interpolated over longer gaps than this; after a longer one somebody else may be there.
 LONGEST_GAP_S = 0.2
+# An offset has to take this share off what remains of the row difference; less than for a recording that is judged
+# once, as a wrong answer does little harm here and the next one follows.
+MIN_GAIN = 0.08
 # An offset found earlier is dropped when the views agree better by this much without it.
 WORSE = 1.1
 
@@ -119,7 +122,7 @@ class SoftSync:
         right_px = _resampled(right_s, np.stack([_sure_px(moment.right) for moment in self._moments]), left_s)
         # What a joint shows all the time is the calibration, or the detector; only the rest has to do with time.
         right_px[..., 1] += _steady_px(left_px[..., 1] - right_px[..., 1])
-        offset_s, _ = time_offset(left_s, np.stack([left_px, right_px], axis=1))
+        offset_s, _ = time_offset(left_s, np.stack([left_px, right_px], axis=1), MIN_GAIN)
         if offset_s is not None and abs(offset_s) <= MAX_OFFSET_S:
             self._estimates_s.append(offset_s)
         elif self.offset_s is not None and self._is_outdated(self.offset_s, left_s, left_px, right_px):

@@ -54,7 +54,8 @@ class Faults:
     """What goes wrong, changed while the server runs.
 
     stalled: the connection stays and nothing comes; trickling: single bytes come and never a picture; corrupt: pictures
-    are noise; truncated: pictures lack their second half; backlog: so many pictures are sent in one burst.
+    are noise; truncated: pictures lack their second half; backlog: so many pictures are sent in one burst; dropped: share
+    of the pictures that are never sent.
     """
 
     stalled: bool = False
@@ -62,6 +63,7 @@ class Faults:
     corrupt: bool = False
     truncated: bool = False
     backlog: int = 1
+    dropped: float = 0.0
 
 
 class StreamServer:
@@ -78,6 +80,7 @@ class StreamServer:
         self.size_px, self.rate_hz, self.views, self.phase_s = size_px, rate_hz, views, phase_s
         self.faults = Faults()
         self.sent = 0
+        self._random = np.random.default_rng(1)
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
         self._down = threading.Event()
@@ -165,6 +168,9 @@ class StreamServer:
         while not down.wait(self._pause_s()):
             if self.faults.stalled or self.faults.trickling:
                 self._trickle_or_wait(down, send)
+                continue
+            if self._random.random() < self.faults.dropped:
+                self.sent += 1
                 continue
             parts = b""
             for _ in range(self.faults.backlog):
