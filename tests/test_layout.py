@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 # What a plain installation does not bring, or what takes long to load: never at the top of a module that
 # `binopose --help` imports.
-HEAVY = ("torch", "tensorrt", "onnxruntime", "ai_edge_litert", "av", "onnx", "mmpose", "websockets", "pythonosc")
+HEAVY = ("torch", "tensorrt", "onnxruntime", "ai_edge_litert", "av", "onnx", "mmpose", "websockets")
 
 
 def source_files(root: Path) -> list[Path]:

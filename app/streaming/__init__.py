@@ -58,7 +58,6 @@ def _open_websocket(text: str) -> Listener:
 
 
 def _open_osc(text: str) -> Listener:
-    address = parse_address(text, "--osc")
-    with needing("--osc", "pythonosc", "python-osc"):
-        from .osc import OscStream
-    return OscStream(address)
+    from .osc import OscStream
+
+    return OscStream(parse_address(text, "--osc"))

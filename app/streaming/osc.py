@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
-from pythonosc.osc_message import OscMessage
-from pythonosc.osc_message_builder import OscMessageBuilder
 
 from ...models.pose import Pose3D
 from ..live.update import LiveUpdate
@@ -15,12 +12,9 @@ from .addresses import Address
 from .datagrams import DatagramSender
 from .message import unix_time_s
 from .newest import NewestWorker
+from .osc_encoding import osc_bundles, osc_message
 from .vmc import Stage, avatar_bones
 
-# One Ethernet packet, less the heads of IP and UDP; a bundle has a head, and a length before each message.
-PACKET_BYTES = 1472
-BUNDLE_HEAD_BYTES = 16
-LENGTH_BYTES = 4
 UNKNOWN_SIGMA = -1.0
 # /VMC/Ext/OK: an avatar is loaded, calibrated, in the normal mode.
 LOADED, CALIBRATED, NORMAL_MODE = 1, 3, 0
@@ -49,7 +43,7 @@ class OscStream:
         if update.pose is not None:
             messages += joint_messages(update.pose)
         messages += vmc_messages(update, self._stage, update.timestamp_s - self._started_s)
-        for datagram in bundles(messages):
+        for datagram in osc_bundles(messages):
             self._sender.send(datagram)
 
     def close(self) -> None:
@@ -58,10 +52,10 @@ class OscStream:
         self._sender.close()
 
 
-def state_messages(update: LiveUpdate) -> Iterator[OscMessage]:
+def state_messages(update: LiveUpdate) -> Iterator[bytes]:
     """What holds for all joints of an update."""
-    yield _message("/binopose/frame", "ss", [update.frame_of_reference, "z" if update.z_up else "-y"])
-    yield _message(
+    yield osc_message("/binopose/frame", "ss", [update.frame_of_reference, "z" if update.z_up else "-y"])
+    yield osc_message(
         "/binopose/state",
         "iddsss",
         [
@@ -75,46 +69,25 @@ def state_messages(update: LiveUpdate) -> Iterator[OscMessage]:
     )
 
 
-def joint_messages(pose: Pose3D) -> Iterator[OscMessage]:
+def joint_messages(pose: Pose3D) -> Iterator[bytes]:
     """Place, confidence and uncertainty of every joint that has a place; unknown uncertainty is -1."""
     for name, point_m, confidence, sigma_m in zip(
         pose.skeleton.joints, pose.points_m, pose.confidence, pose.sigma_m, strict=True
     ):
         if np.isfinite(point_m).all():
             values = [*point_m, confidence, *np.where(np.isfinite(sigma_m), sigma_m, UNKNOWN_SIGMA)]
-            yield _message(f"/binopose/joint/{name}", "fffffff", values)
+            yield osc_message(f"/binopose/joint/{name}", "fffffff", values)
 
 
-def vmc_messages(update: LiveUpdate, stage: Stage, elapsed_s: float) -> Iterator[OscMessage]:
+def vmc_messages(update: LiveUpdate, stage: Stage, elapsed_s: float) -> Iterator[bytes]:
     """State, clock, root and bones in the words of the VMC protocol (2.7); no bones without a pose."""
     pose = update.pose
     bones = []
     if pose is not None:
         bones = avatar_bones(stage.place(pose.points_m, update.z_up, pose.timestamp_s))
-    yield _message("/VMC/Ext/OK", "iiii", [LOADED, CALIBRATED, NORMAL_MODE, int(bool(bones))])
-    yield _message("/VMC/Ext/T", "f", [elapsed_s])
+    yield osc_message("/VMC/Ext/OK", "iiii", [LOADED, CALIBRATED, NORMAL_MODE, int(bool(bones))])
+    yield osc_message("/VMC/Ext/T", "f", [elapsed_s])
     if bones:
-        yield _message("/VMC/Ext/Root/Pos", "sfffffff", ["root", 0, 0, 0, 0, 0, 0, 1])
+        yield osc_message("/VMC/Ext/Root/Pos", "sfffffff", ["root", 0, 0, 0, 0, 0, 0, 1])
     for bone in bones:
-        yield _message("/VMC/Ext/Bone/Pos", "sfffffff", [bone.name, *bone.position_m, *bone.rotation_xyzw])
-
-
-def bundles(messages: Iterable[OscMessage]) -> Iterator[bytes]:
-    """Pack messages, in order, into as few bundles as fit into a packet each."""
-    bundle, size = OscBundleBuilder(IMMEDIATELY), BUNDLE_HEAD_BYTES
-    for message in messages:
-        added = LENGTH_BYTES + message.size
-        if size + added > PACKET_BYTES and size > BUNDLE_HEAD_BYTES:
-            yield bundle.build().dgram
-            bundle, size = OscBundleBuilder(IMMEDIATELY), BUNDLE_HEAD_BYTES
-        bundle.add_content(message)
-        size += added
-    if size > BUNDLE_HEAD_BYTES:
-        yield bundle.build().dgram
-
-
-def _message(address: str, types: str, values: Iterable[str | float | int]) -> OscMessage:
-    builder = OscMessageBuilder(address)
-    for kind, value in zip(types, values, strict=True):
-        builder.add_arg(float(value) if kind in "fd" else value, kind)
-    return builder.build()
+        yield osc_message("/VMC/Ext/Bone/Pos", "sfffffff", [bone.name, *bone.position_m, *bone.rotation_xyzw])

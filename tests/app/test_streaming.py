@@ -24,7 +24,9 @@ from binopose.app.streaming.access import HostCheck
 from binopose.app.streaming.addresses import Address, open_server_socket, parse_address
 from binopose.app.streaming.message import encode, pose_message
 from binopose.app.streaming.newest import NewestWorker
+from binopose.app.streaming.osc_encoding import osc_bundles, osc_message
 from binopose.app.streaming.vmc import PARENTS, Stage, avatar_bones
+from binopose.app.web import open_view
 from binopose.calibration.errors import UserError
 from binopose.models.pose import Pose3D
 from binopose.models.skeleton import BODY17
@@ -109,11 +111,15 @@ def test_unknown_host_closes_what_was_opened() -> None:
 
 
 def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("binopose.app.streaming.osc", "pythonosc", "pythonosc.osc_bundle_builder"):
+    for module in ("binopose.app.streaming.websocket", "binopose.app.streaming.server", "binopose.app.web.view"):
         monkeypatch.delitem(sys.modules, module, raising=False)
-    monkeypatch.setitem(sys.modules, "pythonosc", None)
-    with pytest.raises(UserError, match=r"--osc: needs the package python-osc.*binopose\[stream\]"):
-        open_listeners(osc="39539")
+    for module in [name for name in sys.modules if name.startswith("websockets.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    with pytest.raises(UserError, match=r"--websocket: needs the package websockets.*binopose\[stream\]"):
+        open_listeners(websocket="8765")
+    with pytest.raises(UserError, match=r"--web: needs the package websockets.*binopose\[stream\]"):
+        open_view("8765")
 
 
 # The message
@@ -439,6 +445,19 @@ def test_osc(receiver: socket.socket) -> None:
     assert all(len(values) == 7 for values in bones.values())
     assert {m.address for m in nobody} == {"/binopose/frame", "/binopose/state", "/VMC/Ext/OK", "/VMC/Ext/T"}
     assert {m.address: m.params for m in nobody}["/VMC/Ext/OK"] == [1, 3, 0, 0]
+
+
+def test_osc_encoding() -> None:
+    """Read back by another implementation; texts of every length modulo four, and what needs an end of its own."""
+    texts = ["", "a", "ab", "abc", "abcd", "Übung", "zero\0inside"]
+    message = OscMessage(osc_message("/a/b", "s" * len(texts) + "ifd", [*texts, -7, 0.1, 0.1]))
+    assert message.address == "/a/b"
+    assert message.params == [*texts[:-1], "zeroinside", -7, np.float32(0.1), 0.1]
+    large = osc_message("/large", "s", ["x" * 2000])
+    packets = [OscBundle(data) for data in osc_bundles([large, *[osc_message("/small", "i", [n]) for n in range(200)]])]
+    assert [packet.num_contents for packet in packets] == [1, 72, 72, 56]  # 16 bytes a message, 4 its length
+    assert [message.params for packet in packets[1:] for message in packet] == [[n] for n in range(200)]
+    assert list(osc_bundles([])) == []
 
 
 def unity_person(**options: bool) -> np.ndarray:
