@@ -80,6 +80,7 @@ class Evaluation:
         self._benchmark = benchmark
         self._samples = [benchmark.rectified(sample) for sample in range(len(benchmark))]
         self._scored = benchmark.scored
+        self._rectified_from_world = [sample.world_from_rectified.inverse() for sample in self._samples]
         self.truth_m = self._rectified_m(benchmark.truth_m)
         self.actions = benchmark.action[self._scored]
         subjects = benchmark.subject[self._scored]
@@ -90,11 +91,8 @@ class Evaluation:
 
     def _rectified_m(self, points_m: np.ndarray) -> np.ndarray:
         """Poses of all samples in the world, (N, 17, 3), as those that are scored, in their rectified frames."""
-        return np.stack([
-            sample.world_from_rectified.inverse().apply(pose_m)
-            for sample, pose_m, scored in zip(self._samples, points_m, self._scored, strict=True)
-            if scored
-        ])  # fmt: skip
+        moved_m = [move.apply(pose_m) for move, pose_m in zip(self._rectified_from_world, points_m, strict=True)]
+        return np.stack(moved_m)[self._scored]
 
     def geometric_baselines(self) -> dict[str, np.ndarray]:
         """Estimates that need no denoiser here, (N, 17, 3) each."""
@@ -199,7 +197,10 @@ def _parser() -> argparse.ArgumentParser:
         help="streaming: frames in order, bone lengths learnt causally; single: every frame alone (%(default)s)",
     )
     parser.add_argument(
-        "--raw", action="store_true", help="use the detections before their mean error per joint was removed"
+        "--raw",
+        action="store_true",
+        help="use the detections before their mean error per joint was removed (what is known of the published model "
+        "was made with the others)",
     )
     parser.add_argument("--detail", action="store_true", help="also per joint, per action and by depth")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores; with several files, a list")
@@ -215,7 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
             benchmark = load_benchmark(path, options.raw)
             result = evaluate(benchmark, open_denoiser(options.denoiser), options.mode == "streaming")
             results.append(result)
-            print_line(f"{path.name}: {result['n']} samples, {result['mode']}")
+            detections = ", raw detections" if options.raw else ""
+            print_line(f"{path.name}: {result['n']} samples, {result['mode']}{detections}")
             for line in main_table(result) + (detail_tables(result) if options.detail else []):
                 print_line("  " + line)
         if options.json is not None:
