@@ -103,10 +103,11 @@ class LiveSession:
             self._announcements.help = seen is not None and not seen.exists()
         threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="live")
         with StopRequest() as stop:
+            # A recording has the very first pair too.
+            if self._options.record is not None:
+                self._start_recording(self._options.record)
             drawing, looping = threads.submit(self._drawer.run), threads.submit(self._loop.run)
             try:
-                if self._options.record is not None:
-                    self._start_recording(self._options.record)
                 self._watch(stop, (looping, drawing))
             finally:
                 stop.finishing = True

@@ -31,11 +31,14 @@ class PictureClockDetector:
 
     name, device, skeleton = "picture clock", "cpu", BODY17
 
-    def __init__(self, rig: StereoRig, rectifier: Rectifier, noise_px: float = 0.2) -> None:
+    def __init__(
+        self, rig: StereoRig, rectifier: Rectifier, noise_px: float = 0.2, epoch_s: float | None = None
+    ) -> None:
+        """epoch_s: when, on the clock of the pictures, the person's motion begins; None for now."""
         self._scene = SimulatedScene(rig, SimulatedPerson(seed=2))
         self._rectifier = rectifier
         self._noise_px = noise_px
-        self._epoch_s = float(int(time.monotonic()))
+        self._epoch_s = time.monotonic() if epoch_s is None else epoch_s
         self.swapped = self.nobody = False
         self.slow_s = 0.0
         self.resets = 0
