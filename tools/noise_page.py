@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..app.console import print_error, print_line, progress
-from ..app.outputs.files import replacing
+from ..app.outputs.files import errors_naming, replacing
 from ..calibration.errors import UserError
 from ..models.skeleton import BODY17
 from .datasets.benchmark import load_benchmark
@@ -36,13 +36,13 @@ from .simulation.motion import MotionData, vary_bodies
 from .simulation.observe import Simulation
 from .training.config import TrainingConfig, load_config
 
-SAMPLES, BATCH = 8192, 1024
+BATCH = 1024
 # Distances beyond these percentiles of a file are no guide to how its rig is used.
 DISTANCE_PERCENTILES = (2, 98)
 
 
-def simulate_like(observations: Observations, config: TrainingConfig, data: MotionData, samples: int) -> Observations:
-    """Simulated samples as the training would draw them, for rigs and distances like those of recorded ones."""
+def simulate_like(observations: Observations, config: TrainingConfig, data: MotionData, count: int) -> Observations:
+    """So many batches as the training would draw them, for rigs and distances like those of recorded samples."""
     low_m, high_m = np.percentile(observations.truth_m[:, PELVIS, 2], DISTANCE_PERCENTILES).tolist()
     rigs = dataclasses.replace(
         config.rigs,
@@ -52,8 +52,8 @@ def simulate_like(observations: Observations, config: TrainingConfig, data: Moti
     simulation = Simulation(rigs, config.noise, config.lengths)
     generator = torch.Generator().manual_seed(config.training.seed)
     batches = []
-    with progress(samples, "simulate", "samples") as bar:
-        for _ in range(0, samples, BATCH):
+    with progress(count * BATCH, "simulate", "samples") as bar:
+        for _ in range(count):
             poses = data.draw(BATCH, True, generator)
             batches.append(simulation.observe(vary_bodies(poses, config.bodies, generator), generator))
             bar.update(BATCH)
@@ -200,7 +200,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("benchmark", type=Path, nargs="+", metavar="BENCH.npz", help="recorded detections with truth")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the page")
     parser.add_argument("--motion", type=Path, metavar="FILE.npz", help="motion data instead of the configuration's")
-    parser.add_argument("--samples", type=int, default=SAMPLES, help="simulated samples per file (%(default)s)")
+    parser.add_argument(
+        "--batches", type=int, default=8, choices=range(1, 101), metavar="N",
+        help=f"batches of {BATCH} simulated samples per file (%(default)s)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     try:
         config = load_config(options.config)
@@ -208,9 +211,11 @@ def main(arguments: list[str] | None = None) -> int:
         comparisons = []
         for path in options.benchmark:
             real = recorded(load_benchmark(path))
-            comparisons.append(compare(path.stem, real, simulate_like(real, config, data, options.samples)))
-        options.output.mkdir(parents=True, exist_ok=True)
-        text = page(comparisons, draw_all(comparisons, options.output), options.config.name)
+            comparisons.append(compare(path.stem, real, simulate_like(real, config, data, options.batches)))
+        with errors_naming(options.output, "nothing else was done"):
+            options.output.mkdir(parents=True, exist_ok=True)
+            pictures = draw_all(comparisons, options.output)
+        text = page(comparisons, pictures, options.config.name)
         with replacing(options.output / "README.md", "an earlier page is unchanged") as file:
             file.write(text.encode())
     except UserError as error:

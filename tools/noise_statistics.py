@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kurtosis, rankdata
 
+from ..calibration.errors import UserError
 from ..models.skeleton import BODY17
 from .datasets.observations import Observations
 
@@ -104,10 +105,14 @@ def axis_errors_m(observations: Observations) -> np.ndarray:
 
 
 def noise_statistics(observations: Observations) -> NoiseStatistics:
-    """All statistics. Raises ValueError when a joint has no positive disparity, which no depth error describes."""
+    """All statistics. Raises UserError when a joint has no positive disparity, which no depth error describes."""
+    lost = np.isnan(observations.observed_m).any(axis=(1, 2))
+    if lost.any():
+        raise UserError(
+            f"{np.count_nonzero(lost)} of {len(observations)} samples have joints whose views do not meet in front of "
+            "the cameras: expected a positive disparity everywhere; leave these samples out"
+        )
     errors_m = axis_errors_m(observations)
-    if np.isnan(errors_m).any():
-        raise ValueError("every joint needs a positive disparity in every sample")
     left_m, right_m = view_errors_m(observations)
     body_m = errors_m.mean(axis=1)
     lengths_m = _bone_lengths_m(observations.observed_m) - _bone_lengths_m(observations.truth_m)

@@ -29,7 +29,7 @@ def numbers(page: str, title: str) -> list[list[float]]:
 
 def test_page_and_pictures_are_written(tmp_path: Path, config: Path, shared_data: Path) -> None:
     bench, folder = shared_data / "benchmark" / "h36m_s9.npz", tmp_path / "page"
-    assert main([str(config), str(bench), "-o", str(folder), "--samples", "1024"]) == 0
+    assert main([str(config), str(bench), "-o", str(folder), "--batches", "1"]) == 0
     page = (folder / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"!\[.*\]\((.*)\)", page)
     assert len(pictures) == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from binopose.calibration.errors import UserError
 from binopose.calibration.rectify import RectifiedRig
 from binopose.calibration.triangulate import project, triangulate
 from binopose.models.skeleton import BODY17
@@ -148,8 +149,10 @@ def test_a_trunk_that_slides_along_the_thighs_is_recognised() -> None:
 
 def test_no_disparity_is_refused() -> None:
     observations = observed(many(person(), 30), np.zeros((30, 17, 3)))
-    with pytest.raises(ValueError, match="disparity"):
-        noise_statistics(replace(observations, right=observations.left))
+    right = observations.right.copy()
+    right[4, 3] = observations.left[4, 3]
+    with pytest.raises(UserError, match=r"1 of 30 samples.*disparity"):
+        noise_statistics(replace(observations, right=right))
 
 
 def test_recorded_files_are_as_their_description_says(shared_data: Path) -> None:
