@@ -15,7 +15,7 @@ from .running_median import RunningMedian
 from .skeleton import BODY17
 
 # Rows differ by more than so many times the usual and by more than this part of the person's height.
-ROW_SIGMAS = 4.0
+ROW_SIGMAS = 2.5
 ROW_OF_HEIGHT = 0.05
 # Limb segments, outward: lengths may be off by this part and by so many standard deviations of their ends.
 LENGTH_SHARE = 0.35

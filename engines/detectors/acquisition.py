@@ -17,12 +17,14 @@ from ...models.pose import Pose2D
 from .person import PersonDetector
 from .pose_network import Pictures, PoseNetwork
 from .region import Region
-from .same_person import MAX_MISMATCH, TORSO_JOINTS, pose_mismatch
+from .same_person import MAX_MISMATCH, TORSO_JOINTS, UNKNOWN, Agreement, agreement
 from .two_views import TwoViews
 
 MAX_PROPOSALS = 4
 # Two readings whose torsos are closer than this part of the region's size show one person.
 SAME_PERSON_DISTANCE = 0.1
+# Rows of the joints of one person agree to a hundredth or two of the region's size.
+FOREIGN_LIMBS = 0.03
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,22 @@ class FoundPerson:
 
 @dataclass(frozen=True)
 class FoundPair:
-    """One person in both views, either of which may be None. mismatch: see `pose_mismatch`, NaN with one view."""
+    """One person in both views, either of which may be None. agreement: of the views, UNKNOWN with one view."""
 
     left: FoundPerson | None
     right: FoundPerson | None
-    mismatch: float
+    agreement: Agreement
 
     @property
     def is_consistent(self) -> bool:
         """Whether the geometry of the rig confirms that it is one person."""
-        return self.mismatch <= MAX_MISMATCH
+        return self.agreement.rows <= MAX_MISMATCH
+
+    @property
+    def prominence(self) -> float:
+        """How large and how surely seen by both, less where the limbs say that these are two people."""
+        foreign = np.nan_to_num(self.agreement.limbs) / FOREIGN_LIMBS
+        return _prominence(self.left) * _prominence(self.right) / (1 + foreign**2)
 
 
 class Acquisition:
@@ -81,7 +89,7 @@ class Acquisition:
         if len(left) == len(right) == 1:
             # Nobody else it could be: the rig is wrong rather than the person, and whoever judges the residuals of
             # calibration downstream must get to see them.
-            return FoundPair(left[0], right[0], pair.mismatch)
+            return FoundPair(left[0], right[0], pair.agreement)
         return pair
 
     def find_partner(self, view: int, picture: np.ndarray, other: FoundPerson) -> FoundPerson | None:
@@ -115,17 +123,17 @@ class Acquisition:
 
     def _best_pair(self, left: Sequence[FoundPerson], right: Sequence[FoundPerson]) -> FoundPair:
         pairs = [
-            FoundPair(a, b, pose_mismatch(self._rectifier, (a.pose, b.pose), (a.body, b.body)))
+            FoundPair(a, b, agreement(self._rectifier, (a.pose, b.pose), (a.body, b.body)))
             for a, b in product(left, right)
         ]
         consistent = [pair for pair in pairs if pair.is_consistent]
         if consistent:
-            return max(consistent, key=lambda pair: _prominence(pair.left) * _prominence(pair.right))
+            return max(consistent, key=lambda pair: pair.prominence)
         best_left = max(left, key=_prominence, default=None)
         best_right = max(right, key=_prominence, default=None)
         if _prominence(best_left) >= _prominence(best_right):
-            return FoundPair(best_left, None, float("nan"))
-        return FoundPair(None, best_right, float("nan"))
+            return FoundPair(best_left, None, UNKNOWN)
+        return FoundPair(None, best_right, UNKNOWN)
 
 
 def _prominence(person: FoundPerson | None) -> float:

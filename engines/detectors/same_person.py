@@ -5,6 +5,8 @@ Measured relative to the person's size: calibrations and detectors err by pixels
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...calibration.rectify import Rectifier
@@ -16,7 +18,7 @@ MAX_MISMATCH = 0.15
 # Distant people seen by cameras close together have almost no disparity; noise may make it a little negative.
 MIN_DISPARITY = -0.05
 TORSO_JOINTS = ("LeftShoulder", "RightShoulder", "LeftHip", "RightHip")
-MIN_TORSO_CONFIDENCE = 0.3
+MIN_CONFIDENCE = 0.3
 IMPOSSIBLE = float("inf")
 
 
@@ -26,23 +28,48 @@ def rectified_size_px(rectifier: Rectifier, view: int, body: Region) -> float:
     return 2 * float(np.linalg.norm(top_px - centre_px))
 
 
-def pose_mismatch(rectifier: Rectifier, poses: tuple[Pose2D, Pose2D], bodies: tuple[Region, Region]) -> float:
-    """How badly two poses fit together as views of one person: row difference of the torso by region height.
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How two poses fit together as views of one person, everything by the height of the region around them.
 
-    IMPOSSIBLE when the person would be behind the cameras; NaN when the torso is not seen in both views.
-    bodies: the regions around the person in both views. A median over shoulders and hips, because one view may
-    exchange left and right.
+    rows: row difference of shoulders and hips, IMPOSSIBLE when the person would be behind the cameras, NaN when the
+    trunk is not seen in both views; disparity: of the same, which tells how far away they are; limbs: row difference of
+    all joints about that of the trunk, NaN when there are none: people side by side differ in how they stand.
     """
-    torso = [poses[0].skeleton.index(joint) for joint in TORSO_JOINTS]
-    seen = [j for j in torso if min(pose.confidence[j] for pose in poses) >= MIN_TORSO_CONFIDENCE]
-    if len(seen) < 2:
-        return float("nan")
+
+    rows: float
+    disparity: float = float("nan")
+    limbs: float = float("nan")
+
+
+UNKNOWN = Agreement(float("nan"))
+
+
+def agreement(rectifier: Rectifier, poses: tuple[Pose2D, Pose2D], bodies: tuple[Region, Region]) -> Agreement:
+    """Compare two poses. bodies: the regions around the person in both views.
+
+    Medians, because one view may exchange left and right.
+    """
+    skeleton = poses[0].skeleton
+    torso = np.isin(np.arange(len(skeleton)), [skeleton.index(joint) for joint in TORSO_JOINTS])
+    seen = np.minimum(poses[0].confidence, poses[1].confidence) >= MIN_CONFIDENCE
+    if np.count_nonzero(torso & seen) < 2:
+        return UNKNOWN
     size_px = float(np.mean([rectified_size_px(rectifier, view, bodies[view]) for view in (0, 1)]))
     # The principal points may lie in different columns: only seen from them is disparity a depth.
     left_px, right_px = (
-        rectifier.points(view, poses[view].points_px[seen]) - rectifier.rig.centres_px[view] for view in (0, 1)
+        rectifier.points(view, poses[view].points_px) - rectifier.rig.centres_px[view] for view in (0, 1)
     )
-    disparity, row_difference = np.median(left_px - right_px, axis=0) / size_px
+    disparity, row_difference = np.median((left_px - right_px)[torso & seen], axis=0) / size_px
     if not np.isfinite(disparity) or disparity < MIN_DISPARITY:
-        return IMPOSSIBLE
-    return float(abs(row_difference))
+        return Agreement(IMPOSSIBLE)
+    as_named, other_way = (
+        _median(np.abs(left_px[seen, 1] - right_px[order][seen, 1] - row_difference * size_px))
+        for order in (np.arange(len(skeleton)), skeleton.mirror)
+    )
+    return Agreement(float(abs(row_difference)), float(disparity), min(as_named, other_way) / size_px)
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")

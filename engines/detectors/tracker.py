@@ -12,7 +12,7 @@ from .acquisition import Acquisition, FoundPair, FoundPerson
 from .person import PersonDetector
 from .pose_network import Pictures, PoseNetwork, PoseReading
 from .region import Region
-from .same_person import MAX_MISMATCH, TORSO_JOINTS, pose_mismatch
+from .same_person import MAX_MISMATCH, TORSO_JOINTS, Agreement, agreement
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,15 @@ SEARCH_PAUSE = 8
 # Every so many fruitless searches parts of the pictures are searched too, for people too small in the whole one.
 CLOSE_SEARCH_EVERY = 8
 # The views may disagree this many pictures in a row before somebody else is suspected in one of them ...
-MAX_DISAGREEING = 5
+MAX_DISAGREEING = 3
 # ... and when looking again changes nothing, the calibration is the likelier cause: leave it for this many pictures,
 # and for twice as many each further time.
 DISAGREEMENT_PAUSE = 60
+# Views that have agreed and do not any more may show two people; what they show is held back meanwhile. They do not
+# when their rows differ by so many times the usual or when the person would have jumped toward the cameras or away:
+# disparity by the size of the region.
+UNUSUAL_MISMATCH = 3.0
+MAX_DISPARITY_JUMP = 0.25
 # The region stays where it is until the body has moved by this part of its size. Looking at the same pixels again
 # gives the same error again; with a region that follows every tremor joints jitter by 15 to 45 % more (measured).
 STEADY = 0.05
@@ -77,6 +82,9 @@ class StereoTracker:
         self._fruitless_searches = 0
         self._disagreeing = 0
         self._disagreement_pause = DISAGREEMENT_PAUSE
+        self._usual: Agreement | None = None
+        self._usual_bodies: tuple[Region, Region] | None = None
+        self._held_back: int | None = None
 
     def close(self) -> None:
         """Release threads and networks."""
@@ -89,6 +97,7 @@ class StereoTracker:
         left, right: (H, W, 3) uint8 BGR, as `Rectifier.images` returns them.
         """
         pictures = (left, right)
+        self._held_back = None
         people = self._follow(pictures)
         if people == (None, None):
             people = self._search_both(pictures)
@@ -99,8 +108,8 @@ class StereoTracker:
         for view, person in enumerate(people):
             self._bodies[view] = person.body if person is not None else None
         left_pose, right_pose = (
-            within_picture(person.pose, picture) if person is not None else None
-            for person, picture in zip(people, pictures, strict=True)
+            within_picture(person.pose, picture) if person is not None and view != self._held_back else None
+            for view, (person, picture) in enumerate(zip(people, pictures, strict=True))
         )
         return left_pose, right_pose
 
@@ -133,6 +142,7 @@ class StereoTracker:
         self._search_pause = SEARCH_PAUSE
         self._disagreeing = 0
         self._disagreement_pause = DISAGREEMENT_PAUSE
+        self._note_agreement(found)
         return found.left, found.right
 
     def _search_other(
@@ -157,18 +167,57 @@ class StereoTracker:
         left, right = people
         if left is None or right is None:
             return people
-        mismatch = pose_mismatch(self._rectifier, (left.pose, right.pose), (left.body, right.body))
-        if not mismatch > MAX_MISMATCH:
+        now = agreement(self._rectifier, (left.pose, right.pose), (left.body, right.body))
+        bodies = left.body, right.body
+        unusual = self._is_unusual(now)
+        if not (now.rows > MAX_MISMATCH or unusual):
             self._disagreeing = min(self._disagreeing, 0)
+            self._usual, self._usual_bodies = now, bodies
             return people
+        if unusual:
+            self._held_back = self._view_that_moved(bodies)
+            self._disagreeing = max(self._disagreeing, 0)
         self._disagreeing += 1
         if self._disagreeing < MAX_DISAGREEING:
             return people
+        return self._choose_again(pictures, people, now)
+
+    def _choose_again(
+        self, pictures: Pictures, people: tuple[FoundPerson | None, FoundPerson | None], now: Agreement
+    ) -> tuple[FoundPerson | None, FoundPerson | None]:
         again: FoundPair = self._acquisition.find_pair(pictures, closely=True)
-        log.debug("views disagree by %.2f of the person; switch: %s", mismatch, again.is_consistent)
+        log.debug("views disagree by %.2f of the person; switch: %s", now.rows, again.is_consistent)
         if again.is_consistent:
             self._disagreeing = 0
+            self._held_back = None
+            self._note_agreement(again)
             return again.left, again.right
+        if self._held_back is not None:
+            # The other view still shows the person; this one is searched for them from now on.
+            self._usual = None
+            self._disagreeing = 0
+            return (None, people[1]) if self._held_back == 0 else (people[0], None)
         self._disagreeing = -self._disagreement_pause
         self._disagreement_pause *= 2
         return people
+
+    def _note_agreement(self, found: FoundPair) -> None:
+        self._usual = None
+        if found.left is not None and found.right is not None and found.is_consistent:
+            self._usual, self._usual_bodies = found.agreement, (found.left.body, found.right.body)
+
+    def _is_unusual(self, now: Agreement) -> bool:
+        """Whether views that agreed a moment ago no longer do."""
+        if self._usual is None:
+            return False
+        limit = max(MAX_MISMATCH, UNUSUAL_MISMATCH * self._usual.rows)
+        return now.rows > limit or abs(now.disparity - self._usual.disparity) > MAX_DISPARITY_JUMP
+
+    def _view_that_moved(self, bodies: tuple[Region, Region]) -> int:
+        """The view whose person is further from where they were when the views agreed."""
+        before = self._usual_bodies or bodies
+        moved = [
+            np.hypot(*np.subtract(body.centre_px, was.centre_px)) / was.size_px[1]
+            for body, was in zip(bodies, before, strict=True)
+        ]
+        return int(np.argmax(moved))
