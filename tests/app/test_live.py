@@ -416,7 +416,7 @@ def test_the_view_turns_with_the_mouse_and_sways_again() -> None:
 
 
 def test_calibration_is_judged_by_the_rows() -> None:
-    detector = PictureClockDetector(RIG, RECTIFIER, noise_px=0.1)
+    detector = PictureClockDetector(RIG, RECTIFIER, noise_px=0.1, epoch_s=90.0)
     image = make_picture(SIZE_PX, 1, 100.0)
     for shift_px, light, words in ((0.0, "green", ""), (1.6, "amber", "always the same way"), (8.0, "red", "rows")):
         watch = CalibrationWatch()
@@ -441,7 +441,7 @@ def test_a_loss_watch_without_cameras_has_nothing_to_say() -> None:
 
 
 def test_the_panel_draws_every_state() -> None:
-    detector = PictureClockDetector(RIG, RECTIFIER)
+    detector = PictureClockDetector(RIG, RECTIFIER, epoch_s=90.0)
     result = Pipeline(RECTIFIER, detector, SkeletonDenoiser()).process(_pair(make_picture(SIZE_PX, 1, 100.0), 0))
     assert result.person is not None
     panel = LivePanel(RECTIFIER, None)
