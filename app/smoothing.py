@@ -33,11 +33,11 @@ class SmoothedRun:
 def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, reacquired: Collection[int] = ()) -> SmoothedRun:
     """Smooth the poses in the finished pose files of a run.
 
-    `points_m` of all files becomes the smoothed pose; poses.npz keeps the one before as `refined_points_m`. Places of
-    closed gaps have confidence 0. reacquired: frame numbers at which somebody appeared anew; nothing is smoothed or
-    filled across these, nor where the poses jump to another body. Every file is whole at any moment: the new ones are
-    written beside and then take the place of the old ones. Raises OutputError, leaving the files as they were, when
-    there is no room.
+    `points_m` of all files becomes the smoothed pose; poses.npz keeps the one before as `refined_points_m`. Places that
+    come from the frames around, in gaps and instead of spikes, have confidence 0. reacquired: frame numbers at which
+    somebody appeared anew; nothing is smoothed or filled across these, nor where the poses jump to another body. Every
+    file is whole at any moment: the new ones are written beside and then take the place of the old ones. Raises
+    OutputError, leaving the files as they were, when there is no room.
     """
     with np.load(folder / "poses.npz", allow_pickle=False) as poses:
         columns = {field.name: poses[field.name] for field in fields(PoseRecord)}
@@ -66,7 +66,8 @@ def _figures(columns: dict[str, np.ndarray], smoothed: Smoothed, changes: int) -
         "frame_rate_hz": round(smoothed.rate_hz, 3),
         "longest_gap_s": LONGEST_GAP_S,
         "filled_frames": int(((smoothed.filled.sum(axis=1) > 0) & (observed.sum(axis=1) == 0)).sum()),
-        "filled_joints": int(smoothed.filled.sum()),
+        "filled_joints": int((smoothed.filled & ~smoothed.spikes).sum()),
+        "spikes": int(smoothed.spikes.sum()),
         "person_changes": changes,
         "jitter_m_s3": {stage: round(jitter_m_s3(columns[name], time_s), 1) for stage, name in stages.items()},
         "lag_ms": round(lag_s(columns["refined_points_m"], columns["points_m"], time_s) * 1e3, 2),

@@ -81,6 +81,31 @@ def test_nothing_is_added_before_the_first_and_after_the_last_known_place() -> N
     assert not found.filled.any()
 
 
+def test_spikes_do_not_smear() -> None:
+    truth_m = wave_m(TIME_S, 1.0)
+    seen_m = truth_m + np.random.default_rng(6).normal(0, 0.005, truth_m.shape)
+    wrong = [100, 101, 250, 400, 401, 402]
+    seen_m[wrong] += 0.3
+    found = smooth(seen_m, TIME_S, 6.0)
+    assert found.spikes[wrong].all()
+    assert found.spikes.sum() <= len(wrong) + 2, "now and then a neighbour goes too"
+    np.testing.assert_array_equal(found.filled, found.spikes)
+    assert np.linalg.norm(found.points_m - truth_m, axis=-1).max() < 0.02
+
+
+@pytest.mark.parametrize(("frequency_hz", "amplitude_m"), [(0.5, 0.5), (2.0, 0.3), (3.0, 0.1)])
+def test_fast_motion_is_no_spike(frequency_hz: float, amplitude_m: float) -> None:
+    """Up to 3.8 m/s, to and fro."""
+    noise_m = np.random.default_rng(7).normal(0, 0.005, (600, 1, 3))
+    assert not smooth(wave_m(TIME_S, frequency_hz, amplitude_m) + noise_m, TIME_S, 6.0).spikes.any()
+
+
+def test_a_wrong_place_at_an_end_does_not_make_it_missing() -> None:
+    points_m = np.zeros((60, 1, 3))
+    points_m[[0, -1]] = 0.5
+    assert np.isfinite(smooth(points_m, TIME_S[:60], 6.0).points_m).all()
+
+
 def test_frames_that_are_not_there_at_all_separate_too() -> None:
     """The clock jumps by a second and the joint is elsewhere: both parts stay as flat as they are."""
     time_s = np.concatenate([TIME_S[:100], TIME_S[:100] + 3.0])
