@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 # Of square matrices; large enough for the peak, small enough for the cache.
 MATRIX = 1024
@@ -14,39 +17,41 @@ PEAK_RUNS = 20
 def multiply_adds(content: bytes, batch: int) -> int | None:
     """Multiplications of the matrix products and convolutions in an ONNX network, for `batch` samples in all.
 
-    None when the package onnx is missing or a size cannot be inferred; what is no product (sums, activations,
-    normalisation) is not counted.
+    None when the packages onnx or onnxruntime are missing; what is no product (sums, activations, normalisation) is not
+    counted. The network is run once, so that also sizes which depend on its inputs are the true ones.
     """
     try:
         import onnx
+        import onnxruntime
     except ImportError:
         return None
     model = onnx.load_model_from_string(content)
-    for value in model.graph.input:
-        dimensions = value.type.tensor_type.shape.dim
-        if dimensions and not dimensions[0].dim_value:
-            dimensions[0].dim_value = batch
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
-    shapes |= {constant.name: tuple(constant.dims) for constant in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            shapes[node.output[0]] = tuple(node.attribute[0].t.dims)
-    products = [_products(node, shapes) for node in graph.node if node.op_type in ("Gemm", "MatMul", "Conv")]
-    known = [count for count in products if count is not None]
-    return sum(known) if len(known) == len(products) else None
+    products = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul", "Conv")]
+    constants = {constant.name: tuple(constant.dims) for constant in model.graph.initializer}
+    wanted = {name for node in products for name in (*node.input[:2], node.output[0])} - constants.keys()
+    given = {value.name for value in model.graph.input}
+    outputs = [onnx.ValueInfoProto(name=name) for name in sorted(wanted - given)]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    if not outputs:
+        return 0
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    zeros = {
+        port.name: np.zeros([size if isinstance(size, int) else batch for size in port.shape], np.float32)
+        for port in session.get_inputs()
+    }
+    found = session.run([output.name for output in outputs], zeros)
+    shapes = {output.name: np.asarray(array).shape for output, array in zip(outputs, found, strict=True)}
+    shapes |= constants | {name: array.shape for name, array in zeros.items()}
+    return sum(_products(node, shapes) for node in products)
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:
-    sizes = value.type.tensor_type.shape.dim
-    return tuple(size.dim_value for size in sizes) if all(size.dim_value for size in sizes) else None
-
-
-def _products(node: Any, shapes: dict[str, tuple[int, ...] | None]) -> int | None:
+def _products(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Multiplications of one node: the size of its output times what is summed for each number of it."""
-    output, first, weights = (shapes.get(name) for name in (node.output[0], node.input[0], node.input[1]))
-    if output is None or first is None or weights is None:
-        return None
+    output, first, weights = (shapes[name] for name in (node.output[0], node.input[0], node.input[1]))
     if node.op_type == "Conv":
         return math.prod(output) * math.prod(weights[1:])
     turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)

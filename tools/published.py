@@ -183,10 +183,12 @@ class PublishedMethod:
         self.steps = np.linspace(0, STEPS - 1, calls, endpoint=False).round().astype(int)[::-1].tolist()
         self.signal, self.noise = (factors.tolist() for factors in linear_beta_noise(1e-4, 1e-3, STEPS))
 
-    @torch.no_grad()
     def run(self, left: Tensor, right: Tensor, baseline_m: Tensor) -> Tensor:
         """left, right: (B, J, 2) normalised rectified coordinates; baseline_m: (B,) -> (B, J, 3) metres."""
-        state = torch.cat([left, right], dim=-1)
+        with torch.no_grad():
+            return self._denoise(torch.cat([left, right], dim=-1), baseline_m)
+
+    def _denoise(self, state: Tensor, baseline_m: Tensor) -> Tensor:
         for index, step in enumerate(self.steps):
             clean = torch.cat(project_both(self._predict(state, step, baseline_m), baseline_m), dim=-1)
             if index + 1 == len(self.steps):
