@@ -18,10 +18,10 @@ PASS_ORDER = 2
 # Of the largest cut-off that a frame rate allows, half of it, this share is of use.
 USABLE_CUTOFF = 0.8
 # A joint is a spike when it is further than SPIKE_M from its smoothed course, SPIKE_FACTOR times the median of the
-# frames up to SPIKE_AROUND_S before and after, and nearly the furthest of those that its own pull may have spoilt. Tried
-# on motion capture with drifting noise and errors of 0.2 m in 1 % of the joints, 1 to 3 frames long: at 60 frames/s 94 %
-# of these are found, the mean error is 29.8 mm (29.7 without such errors, 32.7 with them and no search), at 30 frames/s
-# 61 %, 32.6 mm (30.6, 34.0); without noise 2 joints in 10,000 are taken out.
+# frames up to SPIKE_AROUND_S before and after, and nearly the furthest of those that its own pull may have spoilt.
+# Tried on motion capture with drifting noise and errors of 0.2 m in 1 % of the joints, 1 to 3 frames long: at 60
+# frames/s 94 % of these are found and the mean error is 29.8 mm (29.7 without such errors, 32.7 with them and no
+# search), at 30 frames/s 61 % and 32.6 mm (30.6, 34.0); without noise 2 joints in 10,000 are taken out.
 SPIKE_M, SPIKE_FACTOR, SPIKE_AROUND_S = 0.04, 4.0, 0.3
 SPIKE_REACH_S, NEARLY = 0.1, 0.7
 # Each round takes out the worst; what they had pulled along then shows.
