@@ -8,7 +8,7 @@ import http
 import logging
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Generic, TypeVar
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -18,6 +18,7 @@ from websockets.http11 import Request, Response
 
 from .addresses import Address, open_server_socket
 
+logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 
 # Clients have next to nothing to say, and there is no use for more of them.
@@ -118,8 +119,6 @@ class ServerThread:
 
     async def _serve(self) -> None:
         connections: set[ServerConnection] = set()
-        # Nobody needs a traceback for a stranger that speaks no WebSocket.
-        silent = logging.Logger("binopose websockets", logging.CRITICAL + 1)
 
         async def check(_: ServerConnection, request: Request) -> Response | None:
             # Older releases of websockets have no such attribute: they refuse other methods themselves.
@@ -137,7 +136,7 @@ class ServerThread:
             close_timeout=CLOSE_S,
             max_size=MAX_REQUEST_BYTES,
             write_limit=1,
-            logger=silent,
+            logger=_own_faults(),
             server_header=None,
             create_connection=_counted(connections),
         )
@@ -151,8 +150,30 @@ class ServerThread:
                 connection.transport.abort()
 
     async def _handle(self, connection: ServerConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):  # Clients come and go.
+        try:
             await self._handler(connection)
+        except* ConnectionClosed:
+            pass  # Clients come and go.
+
+
+def _own_faults() -> logging.Logger:
+    """A log for the library that passes on what is wrong here, not what strangers do who speak no WebSocket."""
+    log = logging.Logger(f"{__name__}.websockets", logging.ERROR)
+    log.parent = logger
+    log.addFilter(lambda record: not record.getMessage().startswith("opening handshake failed"))
+    return log
+
+
+async def attend(
+    connection: ServerConnection, senders: Iterable[Coroutine[None, None, None]], heard: Callable[[str | bytes], None]
+) -> None:
+    """Let the senders send to a client until it leaves; heard: called with what it says."""
+    async with asyncio.TaskGroup() as group:
+        sending = [group.create_task(sender) for sender in senders]
+        async for message in connection:
+            heard(message)
+        for task in sending:
+            task.cancel()
 
 
 async def send_or_drop(connection: ServerConnection, message: str | bytes) -> None:

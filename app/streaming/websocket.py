@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import cached_property
 from http import HTTPStatus
 
@@ -13,7 +12,7 @@ from ..live.update import LiveUpdate
 from .access import HostCheck
 from .addresses import Address
 from .message import encode, pose_message
-from .server import Latest, ServerThread, refuse, send_or_drop
+from .server import Latest, ServerThread, attend, refuse, send_or_drop
 
 
 class Encoded:
@@ -26,6 +25,14 @@ class Encoded:
     def text(self) -> str:
         """The message as JSON."""
         return encode(pose_message(self._update, full=True))
+
+
+async def send_messages(connection: ServerConnection, newest: Latest[Encoded]) -> None:
+    """Send the newest message whenever the client is ready for one."""
+    number = 0
+    while True:
+        number, encoded = await newest.after(number)
+        await send_or_drop(connection, encoded.text)
 
 
 class WebSocketStream:
@@ -56,16 +63,5 @@ class WebSocketStream:
         return refuse(HTTPStatus.FORBIDDEN, refusal) if refusal else None
 
     async def _serve(self, connection: ServerConnection) -> None:
-        sending = asyncio.create_task(self._send_newest(connection))
-        try:
-            async for _ in connection:
-                pass  # Clients have nothing to say; reading notices when they leave.
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-
-    async def _send_newest(self, connection: ServerConnection) -> None:
-        number = 0
-        while True:
-            number, encoded = await self._newest.after(number)
-            await send_or_drop(connection, encoded.text)
+        # Clients have nothing to say; reading notices when they leave.
+        await attend(connection, [send_messages(connection, self._newest)], lambda _: None)

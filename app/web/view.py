@@ -19,8 +19,8 @@ from ..live.update import LiveUpdate
 from ..streaming.access import HostCheck
 from ..streaming.addresses import Address
 from ..streaming.message import encode
-from ..streaming.server import Latest, ServerThread, answer, refuse, send_or_drop
-from ..streaming.websocket import Encoded
+from ..streaming.server import Latest, ServerThread, answer, attend, refuse, send_or_drop
+from ..streaming.websocket import Encoded, send_messages
 from .pages import Pages
 from .viewer_token import Token
 
@@ -95,6 +95,8 @@ class WebView:
             return await self._ask_token(path, query)
         if path == STREAM_PATH:
             return None
+        if path == "/" and query:  # A token that is no longer needed leaves the address line.
+            return answer(HTTPStatus.SEE_OTHER, "text/plain", b"", {"Location": "/"})
         return self._pages.get(path) or refuse(HTTPStatus.NOT_FOUND, "there is nothing here; the view is at /")
 
     async def _ask_token(self, path: str, query: str) -> Response:
@@ -113,25 +115,15 @@ class WebView:
     async def _serve(self, connection: ServerConnection) -> None:
         asked = asyncio.Event()
         await send_or_drop(connection, encode(_hello()))
-        sending = [
-            asyncio.create_task(self._send_messages(connection)),
-            asyncio.create_task(self._send_pictures(connection, asked)),
-        ]
-        try:
-            async for message in connection:
-                if message == ASK_PICTURE:
-                    self._last_asked_s = time.monotonic()
-                    asked.set()
-        finally:
-            for task in sending:
-                task.cancel()
-            await asyncio.gather(*sending, return_exceptions=True)
 
-    async def _send_messages(self, connection: ServerConnection) -> None:
-        number = 0
-        while True:
-            number, encoded = await self._newest.after(number)
-            await send_or_drop(connection, encoded.text)
+        def heard(message: str | bytes) -> None:
+            if message == ASK_PICTURE:
+                self._last_asked_s = time.monotonic()
+                asked.set()
+
+        await attend(
+            connection, [send_messages(connection, self._newest), self._send_pictures(connection, asked)], heard
+        )
 
     async def _send_pictures(self, connection: ServerConnection, asked: asyncio.Event) -> None:
         number, sent_s = 0, 0.0

@@ -307,6 +307,26 @@ def test_updates_after_close_do_nothing(websocket: tuple[Listener, str]) -> None
     listener.close()
 
 
+def test_own_faults_are_logged_and_end_the_connection(
+    websocket: tuple[Listener, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("of our own making")
+
+    listener, url = websocket
+    with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=5) as stranger:
+        stranger.sendall(b"\x16\x03\x01 this is TLS\r\n\r\n")
+        while stranger.recv(4096):
+            pass
+    monkeypatch.setattr("binopose.app.streaming.websocket.pose_message", broken)
+    with connect(url) as client:
+        listener.update(make_update(0, None))
+        with pytest.raises(ConnectionClosed, match="1011"):
+            client.recv(timeout=5)
+    wait_until(lambda: len(caplog.records) > 0)
+    assert [record.getMessage() for record in caplog.records] == ["connection handler failed"]
+
+
 def test_big_messages_from_clients_are_refused(websocket: tuple[Listener, str]) -> None:
     listener, url = websocket
     with connect(url) as client:

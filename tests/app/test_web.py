@@ -334,6 +334,7 @@ def test_token_opens_and_leaves_the_address_line(guarded: WebView) -> None:
     shown = {"Cookie": "other=1; " + cookie.split(";")[0]}
     assert get(guarded, "/", shown)[0] == 200
     assert get(guarded, "/view.js", shown)[0] == 200
+    assert get(guarded, f"/{path}", shown)[1]["location"] == "/"
     with stream(guarded, additional_headers=shown) as page:
         assert next_message(page)["type"] == "binopose.skeleton"
     for cookie in ("binopose=", "binopose=abc", "binopose=ü", "binopose=" + "0" * 64, '"', "binopose=a; binopose=b"):
