@@ -309,6 +309,7 @@ def test_another_resolution() -> None:
 
 def test_swapped_cameras() -> None:
     with running() as live_:
+        wait_until(lambda: len(live_.collector.updates) > 25, "the order found right at first")
         live_.detector.swapped = True
         wait_until(live_.collector.says("red", "cameras are swapped"), "a red light")
         live_.detector.swapped = False
