@@ -148,14 +148,14 @@ def test_published_algorithm_is_of_the_published_size_and_geometry() -> None:
     points_m = random.normal([0, 0, 3.5], 0.4, (3, 17, 3))
     baseline_m = np.array([0.1, 0.4, 2.0])
     views = project_both(torch.tensor(points_m, dtype=torch.float32), torch.tensor(baseline_m, dtype=torch.float32))
-    noisy = [view + 0.002 * torch.randn(view.shape, generator=torch.Generator().manual_seed(1)) for view in views]
-    found_m = triangulate_each(*noisy, torch.tensor(baseline_m, dtype=torch.float32)).numpy()
+    generator = torch.Generator().manual_seed(1)
+    left, right = (view + 0.002 * torch.randn(view.shape, generator=generator) for view in views)
+    found_m = triangulate_each(left, right, torch.tensor(baseline_m, dtype=torch.float32)).numpy()
     projections = np.zeros((3, 2, 3, 4))
     projections[:, :, :, :3] = np.eye(3)
     projections[:, 1, 0, 3] = -baseline_m
-    expected_m = triangulate_dlt(projections, np.stack([view.numpy() for view in noisy], axis=1).astype(np.float64))
+    expected_m = triangulate_dlt(projections, np.stack([left.numpy(), right.numpy()], axis=1).astype(np.float64))
     np.testing.assert_allclose(found_m, expected_m, rtol=2e-3, atol=2e-3)
-    left, right = views
     result_m = PublishedMethod(2).run(left, right, torch.tensor(baseline_m, dtype=torch.float32))
     assert result_m.shape == (3, len(BODY17), 3)
     assert torch.isfinite(result_m).all()
