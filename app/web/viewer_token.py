@@ -36,11 +36,6 @@ class Token:
         # What a browser keeps instead of the token; the same after a restart, so that the page finds its way back.
         self._pass = hmac.new(self._token, b"binopose view", hashlib.sha256).hexdigest() if self._token else ""
 
-    @property
-    def required(self) -> bool:
-        """Whether there is a token at all."""
-        return self._token is not None
-
     def is_right(self, shown: str) -> bool:
         """Whether this is the token; takes the same time whatever is wrong with it."""
         return self._token is not None and hmac.compare_digest(shown.encode(errors="replace"), self._token)
