@@ -15,8 +15,12 @@ log = logging.getLogger(__name__)
 
 LIMIT_MM = 1.0
 LIMIT_PX = 1.0
+HISTOGRAMS = ("simcc_x", "simcc_y")
+HEATMAPS = "heatmaps"
 # Two places of a histogram whose heights differ by less than this share of its range are equally good answers.
 EQUAL_HEIGHT = 0.01
+# For sizes that a network leaves open.
+MADE_UP_SIZE = 2
 
 
 class EngineInexact(EngineUnavailable):
@@ -69,25 +73,46 @@ def _peak_distance_px(expected: np.ndarray, found: np.ndarray, axes: int, cells_
     return float(distances[unlike].max(initial=0.0))
 
 
-def deviation(name: str, expected: np.ndarray, found: np.ndarray, input_shape: tuple[int, ...]) -> Deviation | None:
-    """How far an output is off, by what its name says it is; None for outputs that need not be compared.
+def is_comparable(name: str) -> bool:
+    """Whether it is known what an output of this name means."""
+    return name in (*HISTOGRAMS, HEATMAPS) or name.endswith(("_m", "_px"))
 
-    `..._m` and `..._px` are vectors (the last axis) or, where `epipolar` is measured, numbers; `simcc_x` and `simcc_y`
-    (N, J, bins) and `heatmaps` (N, J, H, W) are compared by their peaks. input_shape: of the picture, (N, 3, H, W).
+
+def deviation(name: str, expected: np.ndarray, found: np.ndarray, input_shape: tuple[int, ...]) -> Deviation | None:
+    """How far an output is off, by what its name says it is; None for outputs of unknown meaning.
+
+    `..._m` are vectors (the last axis), `..._px` numbers; `simcc_x`, `simcc_y` (N, J, bins) and `heatmaps` (N, J, H, W)
+    are compared by their peaks. input_shape: of the picture, (N, 3, H, W).
     """
+    if not is_comparable(name):
+        return None
     if expected.shape != found.shape:
         return Deviation(name, float("inf"), 0.0, "(another shape)")
-    if name in ("simcc_x", "simcc_y"):
+    if name in HISTOGRAMS:
         cells_per_px = np.array([expected.shape[-1] / input_shape[-1 if name == "simcc_x" else -2]])
         return Deviation(name, _peak_distance_px(expected, found, 1, cells_per_px), LIMIT_PX, "px")
-    if name == "heatmaps":
+    if name == HEATMAPS:
         cells_per_px = np.array(expected.shape[-2:]) / np.array(input_shape[-2:])
         return Deviation(name, _peak_distance_px(expected, found, 2, cells_per_px), LIMIT_PX, "px")
     if name.endswith("_m"):
         return Deviation(name, 1e3 * _largest_distance(expected, found), LIMIT_MM, "mm")
-    if name.endswith("_px"):
-        return Deviation(name, _largest_distance(expected[..., None], found[..., None]), LIMIT_PX, "px")
-    return None
+    return Deviation(name, _largest_distance(expected[..., None], found[..., None]), LIMIT_PX, "px")
+
+
+def reference_from(session: Session, seed: int = 0) -> Reference:
+    """Answers of a session that is trusted (the CPU's) to made-up inputs, for files that bring no reference.
+
+    The inputs are smooth noise of mean 0 and spread 1, as normalised pictures have.
+    """
+    random = np.random.default_rng(seed)
+    inputs = {}
+    for port in session.inputs:
+        shape = tuple(size or MADE_UP_SIZE for size in port.shape)
+        noise = random.standard_normal(shape)
+        for axis in range(2, len(shape)):
+            noise = noise + np.roll(noise, 1, axis) + np.roll(noise, 2, axis) + np.roll(noise, 3, axis)
+        inputs[port.name] = (noise / noise.std()).astype(port.dtype)
+    return Reference(inputs, session.run(inputs))
 
 
 def measure(path: Path, session: Session, reference: Reference) -> list[Deviation]:
@@ -118,7 +143,7 @@ def check_parity(path: Path, session: Session, reference: Reference, allow_inexa
     worst = [str(one) for one in deviations if not one.acceptable]
     if not worst:
         log.info(
-            "%s: %s on %s agrees with the file: %s",
+            "%s: %s on %s agrees with the reference: %s",
             path,
             session.engine,
             session.device,
@@ -126,7 +151,7 @@ def check_parity(path: Path, session: Session, reference: Reference, allow_inexa
         )
         return deviations
     message = (
-        f"{path}: {session.engine} on {session.device} ({session.hardware}) does not give the answers stored in the "
+        f"{path}: {session.engine} on {session.device} ({session.hardware}) does not give the answers expected of the "
         f"file: off by {'; '.join(worst)}"
     )
     if not allow_inexact:

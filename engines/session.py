@@ -11,7 +11,7 @@ from ..calibration.errors import UserError
 from .engine import DEVICES, Device, EngineFailed, EngineUnavailable, OpenRequest, Port, Session
 from .model_file import ModelFileError
 from .onnx_session import load_runtime, open_onnx, require_gpu_provider
-from .parity import check_parity
+from .parity import check_parity, is_comparable, reference_from
 from .tensorrt_session import open_engine
 
 __all__ = [
@@ -81,7 +81,8 @@ def open_session(
     reasons: dict[str, str] = {}
     for candidate in AUTO_ORDER if device == "auto" else (device,):
         try:
-            session = _proven(opener(OpenRequest(path, content, candidate, threads, cache_dir)), path, allow_inexact)
+            opened = opener(OpenRequest(path, content, candidate, threads, cache_dir))
+            session = _proven(opened, path, content, allow_inexact)
         except (EngineUnavailable, EngineFailed) as error:
             if device != "auto":
                 raise type(error)(f"--device {device}: {error}") from error
@@ -104,19 +105,29 @@ def read_network(path: Path) -> bytes:
     return content
 
 
-def _proven(session: Session, path: Path, allow_inexact: bool) -> Session:
-    """The session, if it gives the answers that its file holds; files of others hold none and cannot be checked."""
-    if session.card is None:
-        log.info("%s: brings no reference inputs, its answers on %s are not checked", path, session.device)
-        return session
+def _proven(session: Session, path: Path, content: bytes, allow_inexact: bool) -> Session:
+    """The session, if it gives the answers that its file holds; files of others hold none: the CPU's are taken."""
     try:
-        if not session.card.reference:
-            raise ModelFileError(f"{path}: the model's own description has no reference inputs; export it again")
-        check_parity(path, session, session.card.reference, allow_inexact)
+        if session.card is not None:
+            if not session.card.reference:
+                raise ModelFileError(f"{path}: the model's own description has no reference inputs; export it again")
+            check_parity(path, session, session.card.reference, allow_inexact)
+        elif session.device != "cpu":
+            _compare_with_cpu(path, session, content, allow_inexact)
     except BaseException:
         session.close()
         raise
     return session
+
+
+def _compare_with_cpu(path: Path, session: Session, content: bytes, allow_inexact: bool) -> None:
+    on_cpu = open_onnx(OpenRequest(path, content, "cpu", threads=1))
+    reference = reference_from(on_cpu)
+    on_cpu.close()
+    if any(is_comparable(name) for name in reference.outputs):
+        check_parity(path, session, reference, allow_inexact)
+    else:
+        log.info("%s: no output whose meaning is known, its answers on %s are not checked", path, session.device)
 
 
 def probe_device(device: Device) -> str:

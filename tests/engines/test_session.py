@@ -22,6 +22,7 @@ from binopose.models.skeleton import BODY17, COCO17
 
 from .fake_nvidia import FakeDriver
 from .small_networks import answers, denoiser_network, make_card, samples, write_network
+from .test_rtmpose import colour_network
 
 GPU = Gpu("NVIDIA Test 9", "580.65", "9.0")
 
@@ -300,6 +301,26 @@ def test_gpu_providers_compute_in_full_precision_and_keep_their_engines(
     assert folder.parent == tmp_path / "cache" / "engines"
     open_onnx(request(path, "tensorrt"))
     assert "trt_engine_cache_path" not in dict(runtime.asked_for)["TensorrtExecutionProvider"]
+
+
+def test_networks_of_others_are_compared_with_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bare RTMPose brings no reference: on a GPU it has to answer as on the CPU."""
+    caplog.set_level(logging.INFO)
+    with_gpu(monkeypatch, falls_back=False)
+    path = tmp_path / "colours.onnx"
+    path.write_bytes(colour_network(17))
+    monkeypatch.setattr(onnx_session._GpuBinding, "run", lambda self, arrays: self._session.run(None, arrays))
+    assert open_session(path, "cuda").device == "cuda"
+    assert any("agrees with the reference" in record.message for record in caplog.records)
+    monkeypatch.setattr(
+        onnx_session._GpuBinding,
+        "run",
+        lambda self, arrays: [np.roll(one, 7, axis=-1) for one in self._session.run(None, arrays)],
+    )
+    with pytest.raises(EngineUnavailable, match=r"simcc_x 3\.5 px \(at most 1 px\)"):
+        open_session(path, "cuda")
 
 
 def test_engine_cache_is_keyed_by_file_gpu_driver_and_runtime() -> None:
