@@ -28,7 +28,7 @@ from .training.curves import draw_curves
 from .training.objective import Losses
 from .training.trainer import Place, Trainer
 from .training.validation import Scores, load_views, score_samples, score_views
-from .training.weights_file import save_weights
+from ..models.nets.weights_file import save_weights
 
 CHECKPOINT = "checkpoint.pt"
 SIMULATED_SAMPLES = 4096
@@ -159,7 +159,7 @@ class _Means:
         self._count = 0
 
     def add(self, result: Losses) -> None:
-        self._sums = [total + float(value) for total, value in zip(self._sums, result, strict=True)]
+        self._sums = [total + float(value.detach()) for total, value in zip(self._sums, result, strict=True)]
         self._count += 1
 
     def take(self) -> dict[str, float]:

@@ -71,7 +71,7 @@ class NoiseVariation:
     across_m: tuple[float, float] = (0.003, 0.013)
     depth_ratio: tuple[float, float] = (0.6, 2.4)
     view: tuple[float, float] = (0.1, 0.9)
-    spread: tuple[float, float] = (0.15, 0.4)
+    spread: tuple[float, float] = (0.2, 0.6)
     freedom: tuple[float, float] = (2.5, 30.0)
     smooth: tuple[float, float] = (0.0, 0.8)
     body: tuple[float, float] = (0.0, 0.8)
@@ -79,11 +79,11 @@ class NoiseVariation:
     gross_factor: tuple[float, float] = (3.0, 10.0)
     equal_rows_share: float = 0.5
     trunk: tuple[float, float] = (0.0, 1.0)
-    thigh_m: float = 0.03
+    thigh_m: float = 0.025
     pelvis_share: float = 0.12
     pelvis_m: tuple[float, float] = (0.03, 0.12)
     flat_share: float = 0.3
-    definition_m: float = 0.008
+    definition_m: float = 0.012
     missing_share: float = 0.2
     missing_joints: int = 5
     coco_share: float = 0.15
@@ -216,7 +216,7 @@ class Simulation:
         trunk = torch.nn.functional.normalize(truth_m[:, _SHOULDERS].mean(dim=1) - truth_m[:, _PELVIS], dim=-1)
         straight = -(thigh * trunk).sum(dim=-1, keepdim=True)
         bent = (1 - straight.clamp(min=0)).clamp(0, 1)
-        return self.noise.thigh_m * bent * (0.4 + draw.normal(1)) * thigh
+        return self.noise.thigh_m * bent * draw.normal(1) * thigh
 
     def _flattened(self, draw: _Draw, truth_m: Tensor, sight: Tensor) -> Tensor:
         """In some samples the far shoulder and hip seem too near and the near ones too far, (B, J, 3)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...models.nets.denoiser import Estimate
-from ...models.nets.geometry import project
+from ...models.nets.geometry import project, triangulate
 from ...models.skeleton import BODY17
 from ..simulation.observe import Samples
 from .config import Optimisation
@@ -16,6 +16,8 @@ from .config import Optimisation
 ROOT = BODY17.index("Pelvis")
 # Joints that nobody observed are guesses, whatever one does.
 MISSING_WEIGHT = 0.3
+# Below this, triangulation is good enough for anybody.
+LEAST_ERROR_M = 0.01
 # Shares of a normal distribution within this many standard deviations of its middle.
 INTERVALS = ((0.5, 0.6745), (0.9, 1.6449))
 
@@ -33,6 +35,7 @@ class Losses(NamedTuple):
 def losses(estimate: Estimate, samples: Samples, weights: Optimisation) -> Losses:
     """Compare estimates with the truth of their samples."""
     importance = MISSING_WEIGHT + (1 - MISSING_WEIGHT) * (samples.confidence > 0)
+    importance = importance * _ease(samples)
     importance = importance / importance.mean()
 
     def mean_distance(difference: Tensor) -> Tensor:
@@ -51,6 +54,13 @@ def losses(estimate: Estimate, samples: Samples, weights: Optimisation) -> Losse
         + weights.loss_sigma * sigma
     )
     return Losses(points_m, relative_m, projected_m, sigma, total)
+
+
+def _ease(samples: Samples) -> Tensor:
+    """(B, 1): samples count by what share of their error is taken off, else the worst detections rule the rest."""
+    triangulated_m = triangulate(samples.left, samples.right, samples.baseline_m)
+    usual_m = (triangulated_m - samples.truth_m).norm(dim=-1).median(dim=1, keepdim=True).values
+    return 1 / (LEAST_ERROR_M + usual_m)
 
 
 def _interval_loss(distance_m: Tensor, sigma_m: Tensor, importance: Tensor) -> Tensor:

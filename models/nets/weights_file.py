@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...app.outputs.files import replacing
 from ...calibration.errors import UserError
-from ...models.nets.denoiser import Denoiser, DenoiserConfig
+from .denoiser import Denoiser, DenoiserConfig
 
 FORMAT = "binopose denoiser weights 1"
 
@@ -23,8 +23,10 @@ def save_weights(path: Path, network: Denoiser, facts: dict[str, Any]) -> None:
     """Write the weights of a network; facts: what else is to be known of it (JSON)."""
     arrays = {f"weight.{name}": value.detach().cpu().numpy() for name, value in network.state_dict().items()}
     about = {"format": FORMAT, "network": dataclasses.asdict(network.config), "facts": facts}
-    with replacing(path, "an earlier file of that name is unchanged") as file:
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
+    os.replace(part, path)
 
 
 def load_weights(path: Path) -> tuple[Denoiser, dict[str, Any]]:
