@@ -135,7 +135,7 @@ class LiveSession:
             self._watch_recording()
             if now_s >= say_s:
                 say_s = now_s + SAY_EVERY_S
-                (self._say if self._window is None else _log.info)(self._rate_line())
+                self._say_figures()
 
     # The window.
 
@@ -266,8 +266,16 @@ class LiveSession:
             elif not lost and self._troubles.pop(name, ""):
                 self._say(f"{name}: back")
 
+    def _say_figures(self) -> None:
+        """Rate, latency and state: to the terminal when there is no window to show them, with the stages to the log."""
+        line, update = self._rate_line(), self._loop.last
+        if self._window is None:
+            self._say(line)
+        stages = update.stage_ms if update is not None else {}
+        _log.info("%s; %s", line, ", ".join(f"{name} {duration_ms:.1f} ms" for name, duration_ms in stages.items()))
+
     def _rate_line(self) -> str:
-        rate_hz, latency_ms, p95_ms = self._loop.figures.recent()
+        rate_hz, latency_ms, p95_ms = self.figures.recent()
         words = [f"{rate_hz:.1f} pairs/s" if math.isfinite(rate_hz) else "no pairs"]
         if math.isfinite(latency_ms):
             words.append(f"latency {latency_ms:.0f} ms (p95 {p95_ms:.0f})")

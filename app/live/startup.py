@@ -9,13 +9,13 @@ from collections.abc import Callable
 import numpy as np
 
 from .. import ink
-from ..capture import CameraThread, CapturedFrame, CaptureError, StereoCapture
+from ..capture import CameraState, CameraThread, CapturedFrame, CaptureError, StereoCapture
 from ..capture.stereo import odd_width
 from ..window import Window
-from .health import camera_troubles
 
 PATIENCE_S = 8.0
 LOOK_S = 0.05
+NO_TROUBLE = (CameraState.OPENING, CameraState.RUNNING)
 WAITING_SIZE_PX = (960, 300)
 BACKGROUND: ink.Colour = (34, 29, 25)
 Sizes = tuple[tuple[int, int], tuple[int, int]]
@@ -35,7 +35,7 @@ def picture_sizes(
         frames = [_first_frame(camera, wait, deadline_s) for camera in capture.cameras]
         if all(frames):
             return _sizes(capture, [frame for frame in frames if frame is not None])
-        troubles = {trouble for trouble in camera_troubles(capture.status()) if trouble}
+        troubles = {camera.status().reason for camera in capture.cameras if camera.state not in NO_TROUBLE}
         for trouble in sorted(troubles - said):
             said.add(trouble)
             say(trouble)
