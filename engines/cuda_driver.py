@@ -33,6 +33,11 @@ class Gpu:
     capability: str
 
 
+def open_library(name: str) -> Any:
+    """A shared library; raises OSError naming what is missing, itself or a library that it needs."""
+    return ctypes.CDLL(name)
+
+
 def load_driver(library: Any = None) -> Any:
     """The driver's library, started. Raises EngineUnavailable when there is none, or no GPU behind it.
 
@@ -40,7 +45,7 @@ def load_driver(library: Any = None) -> Any:
     """
     if library is None:
         try:
-            library = ctypes.CDLL(DRIVER_LIBRARY)
+            library = open_library(DRIVER_LIBRARY)
         except OSError as error:
             raise EngineUnavailable(
                 f"no NVIDIA driver: {DRIVER_LIBRARY} cannot be loaded ({error}); install the driver, in a container "
@@ -75,7 +80,7 @@ def read_gpu(library: Any = None) -> Gpu:
 def _driver_version(driver: Any) -> str:
     """The driver's own version; where its management library is missing, the CUDA version that it serves."""
     try:
-        management = ctypes.CDLL(MANAGEMENT_LIBRARY)
+        management = open_library(MANAGEMENT_LIBRARY)
         text = ctypes.create_string_buffer(96)
         if management.nvmlInit_v2() == 0 and management.nvmlSystemGetDriverVersion(text, 96) == 0:
             return text.value.decode("ascii", "replace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import hashlib
 import importlib
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .cuda_driver import OUT_OF_MEMORY_ADVICE, Gpu, read_gpu
+from .cuda_driver import OUT_OF_MEMORY_ADVICE, Gpu, open_library, read_gpu
 from .engine import Device, EngineFailed, EngineUnavailable, OpenRequest, Port, fitting_arrays
 from .model_file import ModelFileError, read_card
 
@@ -126,7 +125,7 @@ def require_gpu_provider(runtime: Any, device: Device) -> Gpu:
     prefix, suffix = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
     library = Path(runtime.__file__).parent / "capi" / f"{prefix}{_PROVIDER_LIBRARY[device]}{suffix}"
     try:
-        ctypes.CDLL(str(library))
+        open_library(str(library))
     except OSError as error:
         # "libX.so: cannot open ..." is what is missing; "undefined symbol" only says that ONNX Runtime has to load the
         # library itself, which it does.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sys
 import types
@@ -167,7 +166,7 @@ def test_two_runtimes_side_by_side_are_noticed(
 
 
 class NoLibrary:
-    """Stands for `ctypes.CDLL` on a machine where these libraries are missing."""
+    """Stands for `open_library` on a machine where these libraries are missing."""
 
     def __init__(self, *missing: str) -> None:
         self.missing = missing
@@ -201,7 +200,7 @@ class StandInRuntime:
 
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_driver.ctypes, "CDLL", NoLibrary("libcuda.so.1"))
+    monkeypatch.setattr(cuda_driver, "open_library", NoLibrary("libcuda.so.1"))
 
 
 @pytest.mark.usefixtures("no_driver")
@@ -237,7 +236,7 @@ def with_gpu(monkeypatch: pytest.MonkeyPatch, *missing: str, falls_back: bool = 
     runtime = StandInRuntime(onnxruntime, falls_back)
     monkeypatch.setattr(onnx_session, "load_runtime", lambda: runtime)
     monkeypatch.setattr(onnx_session, "read_gpu", lambda: GPU)
-    monkeypatch.setattr(onnx_session.ctypes, "CDLL", NoLibrary(*missing))
+    monkeypatch.setattr(onnx_session, "open_library", NoLibrary(*missing))
     return runtime
 
 
@@ -366,7 +365,7 @@ def test_failure_on_the_gpu_while_proving_leads_auto_to_the_next(
 
 
 def test_driver_tells_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ctypes, "CDLL", NoLibrary("libnvidia-ml.so.1"))
+    monkeypatch.setattr(cuda_driver, "open_library", NoLibrary("libnvidia-ml.so.1"))
     assert cuda_driver.read_gpu(FakeDriver()) == Gpu("NVIDIA Test 9", "cuda-13.1", "9.0")
 
 

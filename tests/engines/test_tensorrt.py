@@ -31,7 +31,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
             return driver
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(cuda_driver.ctypes, "CDLL", load)
+    monkeypatch.setattr(cuda_driver, "open_library", load)
     return driver
 
 
@@ -237,7 +237,7 @@ def test_command_without_a_gpu_says_so(tmp_path: Path, capsys: Any, monkeypatch:
     def nothing(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(cuda_driver.ctypes, "CDLL", nothing)
+    monkeypatch.setattr(cuda_driver, "open_library", nothing)
     write_network(tmp_path / "net.onnx")
     assert export.main([str(tmp_path / "net.onnx")]) == 2
     assert "no NVIDIA driver: libcuda.so.1" in capsys.readouterr().err
