@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import models
 from ..app.console import print_warning
 from ..app.factory import engine_choice
 from ..calibration.errors import UserError
@@ -26,6 +27,8 @@ BATCHES = (1, 10, 64)
 THREADS = (1, 2)
 OPENINGS = 5
 REFERENCE = "published algorithm"
+# Name of the denoisers in the package: that of `export.onnx`.
+SHIPPED = "denoiser-k*.onnx"
 
 # A rig and a person as in a living room.
 FOCAL_PX, BASELINE_M, CENTRE_PX = 900.0, 0.4, (639.5, 359.5)
@@ -41,6 +44,11 @@ class Model:
     session: Session
     card: ModelCard
     threads: int
+
+
+def shipped_models() -> list[Path]:
+    """The denoisers that come with the program."""
+    return sorted(Path(models.__file__).parent.rglob(SHIPPED))
 
 
 def open_models(paths: Sequence[Path], device: DeviceChoice, threads: Sequence[int]) -> list[Model]:
@@ -124,10 +132,10 @@ def _compared(row: Row, reference_ms: float | None) -> Row:
     return replace(row, ratio_to_reference=reference_ms / row.median_ms)
 
 
-def with_floors(rows: list[Row], models: list[Model], peak: Callable[[int], float]) -> list[Row]:
+def with_floors(rows: list[Row], opened: list[Model], peak: Callable[[int], float]) -> list[Row]:
     """Each row of a model on the CPU with the time that its products alone would take."""
     counts: dict[tuple[str, int], int | None] = {}
-    contents = {model.path.stem: model.content for model in models if model.path.suffix == ".onnx"}
+    contents = {model.path.stem: model.content for model in opened if model.path.suffix == ".onnx"}
     peaks = {threads: peak(threads) for threads in sorted({row.threads for row in rows})}
     floored = []
     for row in rows:
@@ -174,7 +182,9 @@ def opening_row(model: Model) -> Row:
 def add_part(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Describe `bench denoiser`."""
     part = parts.add_parser("denoiser", help="exported denoisers against the published algorithm")
-    part.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="exported denoisers, .onnx or .engine")
+    part.add_argument(
+        "models", type=Path, nargs="*", metavar="MODEL", help="exported denoisers, .onnx or .engine (default: shipped)"
+    )
     part.add_argument("--device", choices=DEVICE_CHOICES, default="cpu", help="(default: %(default)s)")
     part.add_argument("--batches", type=int, nargs="+", default=BATCHES, metavar="N", help="(default: 1 10 64)")
     part.add_argument("--threads", type=int, nargs="+", default=THREADS, metavar="N", help="(default: 1 2)")
@@ -184,8 +194,11 @@ def add_part(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def measure(options: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
     """Rows, and facts for the file."""
-    models = open_models(options.models, options.device, options.threads)
-    candidates = [candidate for model in models for candidate in model_candidates(model, options.batches)]
+    paths = options.models or shipped_models()
+    if not paths:
+        raise UserError("no denoiser comes with this program; give a file written by python -m binopose.export.onnx")
+    opened = open_models(paths, options.device, options.threads)
+    candidates = [candidate for model in opened for candidate in model_candidates(model, options.batches)]
     wanted = sorted({(row.k or 1, row.batch) for row in (one.row for one in candidates)})
     try:
         candidates += reference_candidates(wanted)
@@ -194,8 +207,8 @@ def measure(options: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
         print_warning(f"no comparison with the published algorithm and no floor: torch is missing ({error})")
         peak = None
     rows = with_ratios(interleaved(candidates, options.seconds))
-    facts: dict[str, Any] = {"models": {str(model.path): model.card.training_run for model in models}}
+    facts: dict[str, Any] = {"models": {str(model.path): model.card.training_run for model in opened}}
     if peak is not None:
-        rows = with_floors(rows, models, peak)
+        rows = with_floors(rows, opened, peak)
         facts["sgemm_gflops"] = {str(number): round(peak(number) / 1e9, 1) for number in options.threads}
-    return [*rows, *(opening_row(model) for model in models if model.threads == options.threads[0])], facts
+    return [*rows, *(opening_row(model) for model in opened if model.threads == options.threads[0])], facts

@@ -189,6 +189,19 @@ def test_denoisers_are_compared_with_the_published_algorithm(tmp_path: Path, mon
     assert set(written["sgemm_gflops"]) == {"1", "2"}
 
 
+def test_without_files_the_shipped_denoisers_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench_denoiser, "OPENINGS", 1)
+    monkeypatch.setattr(bench_denoiser, "SHIPPED", "no such file")
+    assert bench.main(["denoiser"]) == 2
+    assert "give a file" in capsys.readouterr().err
+    paths = [write_network(tmp_path / "denoiser-k1.onnx")]
+    monkeypatch.setattr(bench_denoiser, "shipped_models", lambda: paths)
+    rows = measure(["denoiser", "--batches", "1", "--threads", "1", "--seconds", "0.02"], tmp_path)["rows"]
+    assert rows[0]["what"] == "denoiser-k1"
+
+
 def test_denoiser_without_a_card_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.onnx").write_bytes(denoiser_network(metadata={}))
     assert bench.main(["denoiser", str(tmp_path / "net.onnx")]) == 2
