@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from ..calibration.errors import UserError
 from ..calibration.rectify import Rectifier
 from ..engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
@@ -19,10 +21,16 @@ DETECTORS = tuple(REGISTRY)
 MODEL_SUFFIXES = (".onnx", ".engine", ".zip")
 
 
-def open_denoiser(name: str) -> Denoiser:
-    """The denoiser of a name; raises UserError listing the names there are."""
+def open_denoiser(name: str, held_m: np.ndarray | None = None, lock_after_s: float | None = None) -> Denoiser:
+    """The denoiser of a name; raises UserError listing the names there are.
+
+    held_m, lock_after_s: bone lengths to keep, and when to keep those learnt, as for `SkeletonDenoiser`; others learn
+    none.
+    """
     if name not in DENOISERS:
         raise UserError(f'denoiser: expected one of {", ".join(DENOISERS)}, found "{name}"')
+    if name == SkeletonDenoiser.name:
+        return SkeletonDenoiser(held_m, lock_after_s)
     return DENOISERS[name]()
 
 

@@ -21,6 +21,7 @@ from ..calibration.errors import UserError
 from ..calibration.rig import StereoRig
 from ..models.pose import Pose3D
 from ..models.skeleton import BODY17
+from .bone_lengths import lengths_summary
 from .console import progress
 from .frames import FramePair
 from .lookahead import DEFAULT_FRAMES, LookAhead
@@ -325,6 +326,8 @@ class _Run:
         if broken_off:
             warnings.insert(0, f"the run ended early: {broken_off}")
         figures = self._quality.figures(elapsed_s)
+        figures["bone_lengths"], doubts = lengths_summary(self._pipeline.denoiser)
+        warnings += doubts
         figures["smoothing"] = self._smoothed.figures if self._smoothed is not None else None
         report.summary = run_summary(figures, warnings, self._pipeline, self._reference)
         write_json(self._options.output / "summary.json", report.summary)

@@ -13,6 +13,9 @@ from .skeleton import Skeleton
 # spine and the shoulder girdle bend.
 SIGMA_RIGID_M = 0.015
 SIGMA_BENDING_M = 0.030
+# Bones whose length is held are to keep it. Tried on real detections with ground truth: against 15 mm the mean error
+# stays the same to 0.1 mm, and thighs vary by 0.3 % instead of 0.7 to 0.9 %.
+SIGMA_HELD_M = 0.005
 # A joint teaches lengths only when it is trusted by at least this much.
 TEACHING_CONFIDENCE = 0.5
 # Lengths outside these limits are no body's.
@@ -62,12 +65,42 @@ def segments_of(skeleton: Skeleton) -> Segments:
     )
 
 
-class LearntLengths:
-    """Running median of the length of each group of segments, over all poses of one person so far."""
+def segment_names(skeleton: Skeleton) -> tuple[str, ...]:
+    """A name for the length of each group of segments, (G,): "Hip_Knee" for both thighs, "RightHip_LeftHip"."""
+    segments = segments_of(skeleton)
+    names: dict[int, str] = {}
+    for (a, b), group in zip(segments.ends.tolist(), segments.group.tolist(), strict=True):
+        ends = [skeleton.joints[a], skeleton.joints[b]]
+        across = skeleton.side[a] * skeleton.side[b] < 0
+        if not across:
+            ends = [joint.removeprefix("Right").removeprefix("Left") for joint in ends]
+        names.setdefault(group, "_".join(ends))
+    return tuple(names[group] for group in range(segments.groups))
 
-    def __init__(self, skeleton: Skeleton) -> None:
+
+class LearntLengths:
+    """Running median of the length of each group of segments, over all poses of one person so far.
+
+    Lengths can be held: they then stay as they are, whatever is seen. held_m: (G,) those that are held, NaN for the
+    others.
+    """
+
+    def __init__(self, skeleton: Skeleton, held_m: np.ndarray | None = None) -> None:
         self._segments = segments_of(skeleton)
         self._medians = RunningMedian(self._segments.groups, SHORTEST_M, LONGEST_M, BIN_M)
+        self.held_m = np.full(self._segments.groups, np.nan) if held_m is None else held_m
+
+    def hold(self) -> None:
+        """From now on the lengths that are settled hold; those hardly seen yet are learnt on."""
+        settled_m = np.where(self._medians.seen >= SETTLED_AFTER, self.seen_m, np.nan)
+        self.held_m = np.where(np.isnan(self.held_m), settled_m, self.held_m)
+
+    @property
+    def sigma_m(self) -> np.ndarray:
+        """(S,) how far each segment deviates from its length."""
+        held = ~np.isnan(self.held_m)[self._segments.group]
+        rigid = self._segments.sigma_m <= SIGMA_RIGID_M
+        return np.where(held & rigid, SIGMA_HELD_M, self._segments.sigma_m)
 
     def observe(self, points_m: np.ndarray, confidence: np.ndarray) -> None:
         """Learn from a triangulated pose. points_m: (J, 3), NaN where not observed; confidence: (J,)."""
@@ -76,11 +109,17 @@ class LearntLengths:
         self._medians.observe(self._segments.group[trusted], np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1))
 
     @property
+    def seen_m(self) -> np.ndarray:
+        """(G,) median of everything seen, held or not; NaN where never seen."""
+        return self._medians.median
+
+    @property
     def median_m(self) -> np.ndarray:
         """(G,) metres by group; NaN where never seen."""
-        return self._medians.median
+        return np.where(np.isnan(self.held_m), self.seen_m, self.held_m)
 
     @property
     def settled_m(self) -> np.ndarray:
         """(G,) metres; 0 while a length was learnt from fewer than SETTLED_AFTER segments, as networks are told."""
-        return np.where(self._medians.seen >= SETTLED_AFTER, np.nan_to_num(self._medians.median), 0.0)
+        settled = (self._medians.seen >= SETTLED_AFTER) | ~np.isnan(self.held_m)
+        return np.where(settled, np.nan_to_num(self.median_m), 0.0)

@@ -65,7 +65,9 @@ def _student_weight(moved: np.ndarray) -> np.ndarray:
 class SkeletonFit:
     """Pulls poses of one person toward the bone lengths seen so far; causal, one pose at a time."""
 
-    def __init__(self, skeleton: Skeleton = BODY17) -> None:
+    def __init__(self, skeleton: Skeleton = BODY17, held_m: np.ndarray | None = None) -> None:
+        """held_m: (G,) lengths by group of `segments_of` that are known beforehand, NaN for those to be learnt."""
+        self._held_m = held_m
         index = skeleton.index
         self._skeleton = skeleton
         self._hips, self._pelvis = [index("RightHip"), index("LeftHip")], index("Pelvis")
@@ -74,8 +76,8 @@ class SkeletonFit:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the person: the next pose comes back as it is."""
-        self.lengths = LearntLengths(self._skeleton)
+        """Forget the person, except for the lengths known beforehand."""
+        self.lengths = LearntLengths(self._skeleton, self._held_m)
         self._last_m: np.ndarray | None = None
 
     def refine(
@@ -140,7 +142,7 @@ class SkeletonFit:
         if not usable.any():
             return points_m, sigma_m
         ends, lengths_m = self._segments.ends[usable], lengths_m[usable]
-        segment_variance = np.diag(self._segments.sigma_m[usable] ** 2)
+        segment_variance = np.diag(self.lengths.sigma_m[usable] ** 2)
         segments = np.arange(len(ends))
         prior_variance = np.where(free[:, None], sigma_m**2, 0.0)
         target_m = np.where(free[:, None], points_m, 0.0)

@@ -9,6 +9,8 @@ from pathlib import Path
 from ...calibration.errors import UserError
 from ...calibration.rectify import Rectifier
 from ...calibration.rig_file import load_rig
+from ...models.skeleton_file import SkeletonFileError
+from ..bone_lengths import LOCK_AFTER_S, add_skeleton_options, check_skeleton_options, save_learnt
 from ..console import print_line, print_warning
 from ..factory import engine_choice, open_denoiser, open_detector
 from ..live.raw_streams import RIG, is_recording
@@ -90,6 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="write OUT/report/report.html as well: the poses before and after each step, measured, and what looks "
         "wrong (keeps 1 kB a frame in memory)",
     )
+    add_skeleton_options(parser)
     add_processing_options(parser)
     parser.set_defaults(run=run)
 
@@ -149,12 +152,29 @@ def run(options: argparse.Namespace) -> int:
             lookahead=getattr(options, "lookahead", 0 if live else DEFAULT_FRAMES),
         )
         check_run(rig, run_options)
+        person = check_skeleton_options(options)
         detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
         try:
-            pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser), SoftSync() if live else None)
+            denoiser = open_denoiser(
+                options.denoiser,
+                person.lengths_m if person is not None else None,
+                LOCK_AFTER_S if options.lock_skeleton else None,
+            )
+            if person is not None and person.detector != detector.name:
+                recording.warnings.append(
+                    f"{options.skeleton}: bone lengths between the joints of {person.detector or 'who knows what'} "
+                    f"used with {detector.name}, which may place joints elsewhere"
+                )
+            pipeline = Pipeline(rectifier, detector, denoiser, SoftSync() if live else None)
             report = process_recording(recording, rig, pipeline, run_options)
         finally:
             detector.close()
+    if options.save_skeleton:
+        try:
+            save_learnt(options.save_skeleton, denoiser, detector.name)
+        except SkeletonFileError as error:
+            report.summary["warnings"].append(str(error))
+            report.exit_code = report.exit_code or 3
     for line in report_lines(report):
         print_line(line)
     for warning in report.summary["warnings"]:
