@@ -152,6 +152,8 @@ def time_offset(
             for offset_s in offsets_s
         ]
     )
+    if not np.isfinite(spreads).any():  # joints seen now and then only: nothing to interpolate between
+        return None, now
     best = int(np.nanargmin(spreads))
     if best in (0, len(offsets_s) - 1):
         return None, now

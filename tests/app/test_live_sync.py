@@ -95,6 +95,14 @@ def test_somebody_who_stands_still_tells_nothing() -> None:
     assert sync.offset_s is None
 
 
+def test_joints_seen_now_and_then_tell_nothing_and_do_no_harm() -> None:
+    sync = SoftSync()
+    nobody = Pose2D(np.full((len(BODY17), 2), np.nan), np.zeros(len(BODY17)), BODY17)
+    for number, (_, left, right, pair) in enumerate(pairs(6, 0.0, 0.05)):
+        sync.align(left if number % 2 else nobody, right if number % 2 else nobody, pair)
+    assert sync.offset_s is None
+
+
 def test_an_offset_that_no_longer_helps_is_dropped() -> None:
     sync = SoftSync()
     for _, left, right, pair in pairs(8, 0.0, 0.06):
