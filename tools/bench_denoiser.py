@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
 from ..app.console import print_warning
 from ..app.factory import engine_choice
 from ..calibration.errors import UserError
@@ -48,7 +47,7 @@ class Model:
 
 def shipped_models() -> list[Path]:
     """The denoisers that come with the program."""
-    return sorted(Path(models.__file__).parent.rglob(SHIPPED))
+    return sorted((Path(__file__).resolve().parents[1] / "models").rglob(SHIPPED))
 
 
 def open_models(paths: Sequence[Path], device: DeviceChoice, threads: Sequence[int]) -> list[Model]:
