@@ -53,6 +53,11 @@ def save_learnt(path: Path, denoiser: Denoiser, detector: str) -> None:
     save_lengths(path, PersonLengths(denoiser.lengths.seen_m, detector))
 
 
+def held_lengths_m(denoiser: Denoiser) -> np.ndarray | None:
+    """(G,) the lengths that are kept, NaN for those that are not; None for a denoiser that knows none."""
+    return denoiser.lengths.held_m if isinstance(denoiser, LengthLearner) else None
+
+
 def lengths_summary(denoiser: Denoiser) -> tuple[dict[str, Any] | None, list[str]]:
     """What summary.json says about bone lengths, None when the denoiser knows none, and what to warn of."""
     if not isinstance(denoiser, LengthLearner):

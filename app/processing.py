@@ -21,7 +21,7 @@ from ..calibration.errors import UserError
 from ..calibration.rig import StereoRig
 from ..models.pose import Pose3D
 from ..models.skeleton import BODY17
-from .bone_lengths import lengths_summary
+from .bone_lengths import held_lengths_m, lengths_summary
 from .console import progress
 from .frames import FramePair
 from .lookahead import DEFAULT_FRAMES, LookAhead
@@ -271,7 +271,10 @@ class _Run:
                 if self._overlay is not None:
                     self._quality.add_stage("draw", self._overlay.close())
         if self._options.smooth_hz is not None:
-            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz, self._reacquired)
+            held_m = held_lengths_m(self._pipeline.denoiser)
+            self._smoothed = smooth_files(
+                self._options.output, recording, self._options.smooth_hz, self._reacquired, held_m
+            )
 
     def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
         ahead = LookAhead(self._pipeline, self._options.lookahead)

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..models.bone_lengths import with_lengths
 from ..models.motion import body_changes, jitter_m_s3, lag_s
+from ..models.skeleton import BODY17
 from ..models.zero_phase import PASS_ORDER, Smoothed, smooth
 from .outputs.files import SMOOTHED_FOLDER, errors_naming
 from .outputs.record import PoseRecord, Recording
@@ -30,12 +32,19 @@ class SmoothedRun:
     warnings: list[str]
 
 
-def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, reacquired: Collection[int] = ()) -> SmoothedRun:
+def smooth_files(
+    folder: Path,
+    recording: Recording,
+    cutoff_hz: float,
+    reacquired: Collection[int] = (),
+    held_m: np.ndarray | None = None,
+) -> SmoothedRun:
     """Smooth the poses in the finished pose files of a run.
 
     `points_m` of all files becomes the smoothed pose; poses.npz keeps the one before as `refined_points_m`. Places that
     come from the frames around, in gaps and instead of spikes, have confidence 0. reacquired: frame numbers at which
-    somebody appeared anew; nothing is smoothed or filled across these, nor where the poses jump to another body. Every
+    somebody appeared anew; nothing is smoothed or filled across these, nor where the poses jump to another body;
+    held_m: (G,) bone lengths of the last person that are to stay the same, as of `LearntLengths`. Every
     file is whole at any moment: the new ones are written beside and then take the place of the old ones. Raises
     OutputError, leaving the files as they were, when there is no room.
     """
@@ -45,6 +54,9 @@ def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, reacquire
     changes = body_changes(refined_m, time_s) | np.isin(columns["frame"], list(reacquired))
     smoothed = smooth(refined_m, time_s, cutoff_hz, LONGEST_GAP_S, changes)
     columns["points_m"] = smoothed.points_m
+    if held_m is not None:
+        last = int(np.flatnonzero(changes)[-1]) if changes.any() else 0
+        columns["points_m"][last:] = with_lengths(smoothed.points_m[last:], held_m, BODY17)
     columns["confidence"] = np.where(smoothed.filled, 0.0, columns["confidence"])
     columns["sigma_m"] = _with_filled_sigma(columns["sigma_m"].astype(np.float64), time_s, smoothed.filled)
     _rewrite(folder, recording, columns)

@@ -123,3 +123,22 @@ class LearntLengths:
         """(G,) metres; 0 while a length was learnt from fewer than SETTLED_AFTER segments, as networks are told."""
         settled = (self._medians.seen >= SETTLED_AFTER) | ~np.isnan(self.held_m)
         return np.where(settled, np.nan_to_num(self.median_m), 0.0)
+
+
+def with_lengths(points_m: np.ndarray, lengths_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Poses whose rigid bones have given lengths, each in its direction; what hangs on a bone moves along.
+
+    points_m: (N, J, 3), NaN where unknown; lengths_m: (G,) by group, NaN for bones that stay as they are.
+    """
+    segments = segments_of(skeleton)
+    rigid = segments.ends[: segments.rigid].tolist()
+    wanted_m = {frozenset(ends): lengths_m[group] for ends, group in zip(rigid, segments.group, strict=False)}
+    placed_m = np.array(points_m)
+    for child, parent in skeleton.bones_from_root:
+        offset_m = points_m[:, child] - points_m[:, parent]
+        length_m = wanted_m.get(frozenset((child, parent)), np.nan)
+        if length_m == length_m:
+            offset_m = offset_m * (length_m / np.maximum(np.linalg.norm(offset_m, axis=1, keepdims=True), 1e-9))
+        moved_m = placed_m[:, parent] + offset_m
+        placed_m[:, child] = np.where(np.isnan(moved_m), points_m[:, child], moved_m)
+    return placed_m
