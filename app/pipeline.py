@@ -205,6 +205,8 @@ class Pipeline:
                 self._outliers.reset()
                 self.denoiser.reset()
             outliers = self._outliers.find(rig, self.rows, raw, epipolar_px)
+            if 2 * np.count_nonzero(outliers) > np.count_nonzero(np.isfinite(epipolar_px)):
+                return None, reacquired  # half of one body and half of another
             raw = without(raw, outliers)
         with timed(stage_ms, "refine"):
             pose = self.denoiser.denoise(rig, left, right, raw)

@@ -9,7 +9,7 @@ from ..calibration.rectify import Rectifier
 from ..calibration.rig import StereoRig
 from ..models.pose import Pose3D
 from ..models.skeleton import BODY17
-from .outputs.record import PoseRecord
+from .outputs.record import Mark, PoseRecord
 from .pipeline import FrameResult
 
 
@@ -50,4 +50,15 @@ class ReferenceFrame:
         if result.person is None:
             return PoseRecord.without_pose(index, timestamp_s, len(BODY17))
         raw, pose = self.moved(result.person.raw), self.moved(result.person.pose)
-        return PoseRecord(index, timestamp_s, pose.points_m, raw.points_m, pose.confidence, pose.sigma_m)
+        return PoseRecord(
+            index, timestamp_s, pose.points_m, raw.points_m, pose.confidence, pose.sigma_m, marks=_marks(result)
+        )
+
+
+def _marks(result: FrameResult) -> int:
+    outliers = result.person is not None and result.person.outliers.any()
+    return (
+        Mark.SIDES_PUT_RIGHT * bool(result.exchange)
+        | Mark.OUTLIERS * bool(outliers)
+        | Mark.REACQUIRED * result.reacquired
+    )

@@ -19,12 +19,13 @@ ROW_SIGMAS = 2.5
 ROW_OF_HEIGHT = 0.05
 # Limb segments, outward: lengths may be off by this part and by so many standard deviations of their ends.
 LENGTH_SHARE = 0.35
-LENGTH_SIGMAS = 2.5
+LENGTH_SIGMAS = 3.0
 MIN_LENGTHS = 30
 ACROSS_SIGMA_M = 0.02
 # Faster than this, relative to the trunk, is no hand and no foot; a place that stays for this long is believed anyway.
-MAX_SPEED_M_S = 12.0
+MAX_SPEED_M_S = 20.0
 JUMP_M = 0.12
+DEPTH_SIGMAS = 4.0
 MAX_JUMP_S = 0.15
 
 _LIMB_BONES = tuple(
@@ -57,10 +58,12 @@ class OutlierGate:
         """
         points_m, timestamp_s = pose.points_m, pose.timestamp_s
         height_px = _height_px(rig, points_m)
-        limit_px = max(ROW_SIGMAS * rows.noise_px, ROW_OF_HEIGHT * height_px)
-        outliers = np.abs(epipolar_px - rows.bias_px) > limit_px
-        outliers |= self._jumped(points_m, timestamp_s)
-        self._add_ends_of_impossible_bones(outliers, rig, rows, points_m)
+        depth_sigma_m = points_m[:, 2] ** 2 / (rig.focal_px * rig.baseline_m) * max(rows.noise_px, 1.0)
+        outliers = self._jumped(points_m, depth_sigma_m, timestamp_s)
+        if rows.noise_px > 0:  # what is usual is known
+            limit_px = max(ROW_SIGMAS * rows.noise_px, ROW_OF_HEIGHT * height_px)
+            outliers |= np.abs(epipolar_px - rows.bias_px) > limit_px
+        self._add_ends_of_impossible_bones(outliers, points_m, depth_sigma_m)
         believed = np.isfinite(points_m[:, 2]) & ~outliers
         self._last_m[believed] = points_m[believed]
         self._last_s[believed] = timestamp_s
@@ -68,26 +71,25 @@ class OutlierGate:
         self._lengths.observe(_LENGTH[sound], _lengths_m(points_m)[sound])
         return outliers
 
-    def _jumped(self, points_m: np.ndarray, timestamp_s: float) -> np.ndarray:
+    def _jumped(self, points_m: np.ndarray, depth_sigma_m: np.ndarray, timestamp_s: float) -> np.ndarray:
         """Joints that moved, with respect to the trunk, as no joint can."""
         moved_m = points_m - self._last_m
         trunk_m = moved_m[_TRUNK][np.isfinite(moved_m[_TRUNK, 0])]
         if len(trunk_m):
             moved_m = moved_m - np.median(trunk_m, axis=0)
         gap_s = timestamp_s - self._last_s
-        reach_m = JUMP_M + MAX_SPEED_M_S * gap_s
+        reach_m = JUMP_M + MAX_SPEED_M_S * gap_s + DEPTH_SIGMAS * depth_sigma_m
         return (np.linalg.norm(moved_m, axis=1) > reach_m) & (gap_s < MAX_JUMP_S)
 
     def _add_ends_of_impossible_bones(
-        self, outliers: np.ndarray, rig: RectifiedRig, rows: RowStatistics, points_m: np.ndarray
+        self, outliers: np.ndarray, points_m: np.ndarray, depth_sigma_m: np.ndarray
     ) -> None:
         """Mark the outer ends of limb segments whose lengths cannot be, in place; inner segments first."""
         usual_m = np.where(self._lengths.seen >= MIN_LENGTHS, self._lengths.median, np.nan)[_LENGTH]
         along_m = points_m[_ENDS[:, 0]] - points_m[_ENDS[:, 1]]
         lengths_m = np.linalg.norm(along_m, axis=1)
-        depth_m = points_m[_ENDS, 2].mean(axis=1)
-        depth_sigma_m = depth_m**2 / (rig.focal_px * rig.baseline_m) * max(rows.noise_px, 1.0)
-        sigma_m = np.hypot(ACROSS_SIGMA_M, depth_sigma_m * np.abs(along_m[:, 2]) / np.maximum(lengths_m, 1e-6))
+        depth_share = np.abs(along_m[:, 2]) / np.maximum(lengths_m, 1e-6)
+        sigma_m = np.hypot(ACROSS_SIGMA_M, depth_share * np.linalg.norm(depth_sigma_m[_ENDS], axis=1))
         limit_m = LENGTH_SHARE * usual_m + LENGTH_SIGMAS * sigma_m
         impossible = np.abs(lengths_m - usual_m) > limit_m
         for (outer, inner), wrong in zip(_ENDS, impossible, strict=True):

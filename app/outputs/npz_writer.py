@@ -25,6 +25,7 @@ def _journal_type(joints: int) -> np.dtype:
             ("raw_points_m", "<f4", (joints, 3)),
             ("confidence", "<f4", (joints,)),
             ("sigma_m", "<f4", (joints, 3)),
+            ("marks", "u1"),
         ]
     )
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntFlag
 from typing import Protocol, Self
 
 import numpy as np
+
+
+class Mark(IntFlag):
+    """What happened in a frame, in `PoseRecord.marks`."""
+
+    SIDES_PUT_RIGHT = 1  # the detector had left and right exchanged
+    OUTLIERS = 2  # joints were seen where they cannot be and left out
+    REACQUIRED = 4  # the person is back after an absence, or it is another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +25,7 @@ class PoseRecord:
     frame: number of the image pair; timestamp_s: seconds of the recording or of the monotonic clock;
     points_m: (J, 3) the pose; raw_points_m: (J, 3) before refinement; confidence: (J,) in 0..1; sigma_m: (J, 3)
     standard deviation per axis; refined_points_m: (J, 3) after refinement and before smoothing, the same as points_m
-    when left out. NaN where there is nothing, confidence 0 where nothing was observed.
+    when left out; marks: Mark, added up. NaN where there is nothing, confidence 0 where nothing was observed.
     """
 
     frame: int
@@ -26,6 +35,7 @@ class PoseRecord:
     confidence: np.ndarray
     sigma_m: np.ndarray
     refined_points_m: np.ndarray | None = None
+    marks: int = 0
 
     def __post_init__(self) -> None:
         refined_points_m = self.points_m if self.refined_points_m is None else self.refined_points_m

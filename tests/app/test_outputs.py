@@ -104,6 +104,7 @@ def test_npz_holds_every_frame(tmp_path: Path) -> None:
         "sigma_m": ("<f4", (10, 17, 3)),
         "timestamp_s": ("<f8", (10,)),
         "frame": ("<i8", (10,)),
+        "marks": ("|u1", (10,)),
     }
     for name in ("points_m", "raw_points_m", "confidence", "sigma_m"):
         np.testing.assert_array_equal(arrays[name], np.stack([getattr(r, name) for r in made]).astype(np.float32))
