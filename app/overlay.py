@@ -32,13 +32,14 @@ class ViewOverlay:
 
     image: (H, W, 3) uint8 BGR; detected: the joints found in it, or None; refined_px: (J, 2) the pose in space as it
     appears in this picture, NaN where it does not, or None. All in pixels of `image`; lost: why there are no new
-    pictures, "" while there are: the view is darkened and says so.
+    pictures, "" while there are: the view is darkened and says so; note: a few words behind the name of the view.
     """
 
     image: np.ndarray
     detected: Pose2D | None = None
     refined_px: np.ndarray | None = None
     lost: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Overlay:
         canvas = self._background.copy()
         for name, view, box in zip(("left", "right"), (content.left, content.right), self._layout.views, strict=True):
             _draw_view(box.of(canvas), view, content.pose)
-            ink.tag(box.of(canvas), f"{name} camera", 10, 10, LETTERS_PX)
+            ink.tag(box.of(canvas), f"{name} camera  {view.note}".strip(), 10, 10, LETTERS_PX)
         pose = content.pose
         if pose is not None and self._level_from_pose is not None:
             pose = pose.moved(self._level_from_pose)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..capture import CameraStatus
 from ..pipeline import timed
 from .figures import Figures
 from .health import camera_troubles
@@ -147,6 +148,7 @@ class Drawer:
             help=self._announcements.help,
             keys=self._shown is not None,
             toast=self._announcements.line,
+            notes=_notes(update),
         )
 
     def _figures(self, update: LiveUpdate) -> tuple[tuple[str, str], ...]:
@@ -166,6 +168,23 @@ class Drawer:
         if status is not None:
             figures.append(("dropped", f"{_dropped(update)}"))
         return tuple(figures)
+
+
+def _notes(update: LiveUpdate) -> tuple[str, str]:
+    """Rate, jitter and losses of each camera."""
+    status = update.capture
+    if status is None:
+        return "", ""
+    if status.right is None:
+        return _note(status.left, 0), _note(status.left, 0)
+    return _note(status.left, status.unpaired[0]), _note(status.right, status.unpaired[1])
+
+
+def _note(camera: CameraStatus, alone: int) -> str:
+    if not math.isfinite(camera.rate_hz):
+        return ""
+    lost = camera.decode_failures + camera.wrong_size_frames + alone
+    return f"{camera.rate_hz:.0f}/s \u00b1 {camera.jitter_s * 1e3:.0f} ms" + (f", {lost} unused" if lost else "")
 
 
 def _dropped(update: LiveUpdate) -> int:

@@ -55,8 +55,9 @@ class LiveFrame:
     """Everything one picture shows.
 
     result: of the newest pair, None before the first; pose: to be shown, in the rectified left frame; lost: what is the
-    matter with each view, "" for nothing; figures: for the line at the bottom, name and value; switches: what differs
-    from the usual ("refinement off"); recording: "" or how long, such as "0:12"; help, toast: drawn over the views.
+    matter with each view, "" for nothing; notes: a few words on each camera; figures: for the line at the bottom, name
+    and value; switches: what differs from the usual ("refinement off"); recording: "" or how long, such as "0:12";
+    help, toast: drawn over the views.
     """
 
     result: FrameResult | None
@@ -73,6 +74,7 @@ class LiveFrame:
     help: bool = False
     keys: bool = True
     toast: str = ""
+    notes: tuple[str, str] = ("", "")
 
 
 class LivePanel:
@@ -115,7 +117,8 @@ class LivePanel:
         pair = content.result.pair
         shown_px = None if content.pose is None else self._rectifier.picture_px(view, content.pose.points_m)
         image = (pair.left, pair.right)[view]
-        return ViewOverlay(image, content.result.detections[view], shown_px, content.lost[view])
+        note = content.notes[view]
+        return ViewOverlay(image, content.result.detections[view], shown_px, content.lost[view], note)
 
 
 def _draw_light(part: np.ndarray, centre_px: tuple[int, int], light: Light) -> None:

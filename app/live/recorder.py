@@ -129,7 +129,8 @@ class LiveRecorder:
         # The pictures are none of this thread's business, and waiting with them would take memory.
         result = replace(result, pair=replace(result.pair, left=_NO_PICTURE, right=_NO_PICTURE))
         if not self._put(POSE_BYTES, partial(self._write_pose, record, result, latency_ms)):
-            self._lost_poses += 1
+            with self._changed:
+                self._lost_poses += 1
 
     def add_picture(self, picture: np.ndarray, timestamp_s: float) -> None:
         """Add a picture to the overlay video, unless its encoder is behind. Called by the drawing thread alone."""
@@ -175,7 +176,8 @@ class LiveRecorder:
         if frame.jpeg is not None:
             size, frame = len(frame.jpeg), replace(frame, image=_NO_PICTURE)
         if not self._put(size, partial(self._write_frame, writer, frame)):
-            self._lost_frames += 1
+            with self._changed:
+                self._lost_frames += 1
 
     def _put(self, size: int, write: Callable[[], None]) -> bool:
         with self._changed:

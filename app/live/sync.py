@@ -23,7 +23,7 @@ CONFIDENT = 0.5
 # Pairs this near in time are taken as they are: less than what detectors and time stamps tremble.
 IN_STEP_S = 0.004
 # Time stamps of network cameras tremble with the network; a pair counts as being like the last ones within this.
-SKEW_TREMBLE_S = 0.008
+SKEW_TREMBLE_S = 0.012
 SKEW_PAIRS = 31
 # More pairs than cameras take in the greatest offset that is looked for.
 REACH_PAIRS = 64

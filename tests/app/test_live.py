@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from binopose.app.capture import CameraState, CameraThread, CaptureError, camera, mjpeg, open_stereo
 from binopose.app.commands import live
 from binopose.app.frames import FramePair
 from binopose.app.live import loop as loop_module
-from binopose.app.live.drawing import Announcements, Drawer
+from binopose.app.live.drawing import Announcements, Drawer, Drawn
 from binopose.app.live.feed import CameraFeed
 from binopose.app.live.health import CalibrationWatch, LossWatch
 from binopose.app.live.mailbox import Mailbox
@@ -220,6 +221,19 @@ def test_recording_starts_and_stops_by_key(tmp_path: Path, monkeypatch: pytest.M
             folders = [path for path in tmp_path.iterdir() if (path / "poses.npz").is_file()]
             assert len(folders) == number
         assert all((folder / "summary.json").is_file() for folder in folders)
+
+
+def test_a_snapshot_is_what_the_window_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with running() as live_:
+        live_.session._obey("s")  # nothing shown yet, nothing to keep
+        picture = np.random.default_rng(1).integers(0, 255, (40, 60, 3)).astype(np.uint8)
+        live_.session._newest = Drawn(picture, 0.0, True)
+        live_.session._obey("s")
+        live_.session._obey("s")
+    files = list(tmp_path.glob("*.png"))
+    assert len(files) == 2
+    assert all(np.array_equal(cv2.imread(str(path)), picture) for path in files)
 
 
 # What goes wrong: a visible state, and everything as before when it is over
