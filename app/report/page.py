@@ -23,7 +23,7 @@ STYLE = """
 .look strong { font-size:18px; } .look ul { margin:8px 0 0; padding-left:20px; } .look li { margin:6px 0; }
 .legend { display:flex; flex-wrap:wrap; gap:4px 20px; margin:8px 0; color:var(--soft); font-size:13px; }
 .legend svg { width:34px; height:10px; margin-right:6px; vertical-align:middle; }
-.charts { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr)); gap:16px 24px;
+.charts { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr)); gap:16px 24px;
   margin:10px 0; }
 .chart svg, .strip svg { width:100%; height:auto; display:block; } .strip svg { min-width:680px; }
 .chart figcaption b { color:var(--ink); }
@@ -72,11 +72,12 @@ def _wrong(found: list[str]) -> str:
 def _tiles(trace: RunTrace, steps: list[Step], summary: dict[str, Any]) -> str:
     first, last = steps[0], steps[-1]
     variation = [float(np.nanmean(step.bone_variation)) * 100 for step in (first, last)]
+    reprojection = [_median_mean_p95(step.reprojection_px)[1] for step in (first, last)]
     tiles = [
         (f"{summary['frames_with_pose']} of {summary['frames']}", "frames with a pose"),
         (f"{int(trace.exchanged.any(axis=0).sum())}", "frames with left and right put right"),
         (f"{variation[0]:.1f} &rarr; {variation[1]:.1f} %", "bones vary by, mean"),
-        (f"{middle(first.reprojection_px):.1f} &rarr; {middle(last.reprojection_px):.1f} px", "reprojection, median"),
+        (f"{reprojection[0]:.1f} &rarr; {reprojection[1]:.1f} px", "reprojection, mean"),
         (f"{first.jitter_m_s3:,.0f} &rarr; {last.jitter_m_s3:,.0f}", "jitter, m/s&sup3;"),
     ]
     return (
@@ -144,7 +145,7 @@ def _bones(steps: list[Step], time_s: np.ndarray) -> str:
 
 def _per_frame(values: np.ndarray) -> np.ndarray:
     """Median of each frame over everything else; NaN for a frame without any. (N, ...) -> (N,)."""
-    return np.array([middle(frame) for frame in values.reshape(len(values), -1)])
+    return np.array([middle(frame) for frame in values])
 
 
 def _residuals(steps: list[Step], time_s: np.ndarray) -> str:
@@ -180,7 +181,8 @@ def _residuals(steps: list[Step], time_s: np.ndarray) -> str:
     reading = (
         f"The poses lie {middle(last.reprojection_px):.1f} px (median) from where the detector sees the joints, "
         f"{middle(first.reprojection_px):.1f} px {first.name}: what is gained in steadiness must not cost much "
-        f"here. The rows of the two views differ by {size_px:.1f} px, {steady}."
+        "here, but a joint that was seen wrongly ought to lie far off. The rows of the two views differ by "
+        f"{size_px:.1f} px, {steady}."
     )
     return _section("Agreement with the pictures", reading, charts, table)
 
