@@ -71,7 +71,7 @@ class Window:
         """Raises WindowError, with the advice, where no window can be opened."""
         check_display(advice)
         self._title = title
-        self._shown = False
+        self._shape: tuple[int, ...] = ()  # of the picture shown
         self.on_mouse: Callable[[MouseEvent], None] | None = None
         # Without Qt's tool bar, and scaled with its shape kept.
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
@@ -90,15 +90,17 @@ class Window:
 
         "" stands for no key, "escape" also for a closed window.
         """
+        was_shown = bool(self._shape)
         if picture is not None:
-            if not self._shown:
+            # A picture of another size would be squeezed into the window as it is; what the user chose stays else.
+            if picture.shape != self._shape:
                 cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
+            self._shape = picture.shape
             cv2.imshow(self._title, picture)
         code = cv2.waitKey(1)
         # The window becomes visible while keys are waited for; asked before, it would count as closed.
-        if self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
+        if was_shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return "escape"
-        self._shown |= picture is not None
         if code < 0:
             return ""
         return "escape" if code & 0xFF == 27 else chr(code & 0xFF).lower()
