@@ -119,13 +119,16 @@ def batch_of(session: Session) -> int | None:
     return session.inputs[0].shape[0] if session.inputs[0].shape else None
 
 
-def run_in_batches(session: Session, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run any number of samples through a network that takes a fixed number at once.
+def run_in_batches(
+    session: Session, inputs: Mapping[str, np.ndarray], at_once: int | None = None
+) -> dict[str, np.ndarray]:
+    """Run any number of samples through a network, also through one that takes a fixed number at once.
 
-    inputs: (N, ...) each. The last batch is filled up with its last sample.
+    inputs: (N, ...) each; at_once: for networks that take any number, None for all. The last batch is filled up with
+    its last sample.
     """
     samples = len(next(iter(inputs.values())))
-    batch = batch_of(session) or samples
+    batch = batch_of(session) or at_once or samples
     runs = []
     for start in range(0, samples, batch):
         chosen = np.minimum(np.arange(start, start + batch), samples - 1)

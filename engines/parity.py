@@ -117,8 +117,10 @@ def reference_from(session: Session, seed: int = 0) -> Reference:
 
 def measure(path: Path, session: Session, reference: Reference) -> list[Deviation]:
     """Run the reference inputs and compare. Raises ModelFileError when they are not those of this network."""
+    # TensorRT builds for the batch that it sees first and again for larger ones; live work is one pose at a time.
+    at_once = 1 if session.device == "tensorrt" else None
     try:
-        found = run_in_batches(session, reference.inputs)
+        found = run_in_batches(session, reference.inputs, at_once)
     except ValueError as error:
         raise ModelFileError(
             f"{path}: the stored reference inputs do not fit the network: {error}; export it again"

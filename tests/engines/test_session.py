@@ -45,6 +45,13 @@ def test_arrays_in_arrays_out_by_name(batch: int | str, tmp_path: Path) -> None:
     assert (opened.card.steps, opened.card.skeleton) == (1, BODY17.joints)
 
 
+def test_any_batch_may_be_cut_into_smaller_ones(tmp_path: Path) -> None:
+    opened = open_session(write_network(tmp_path / "net.onnx"), "cpu")
+    inputs = samples(5, seed=7)
+    for at_once in (1, 2, 5, None):
+        assert_answers(run_in_batches(opened, inputs, at_once), inputs)
+
+
 def test_float64_and_strided_inputs_are_taken(tmp_path: Path) -> None:
     opened = open_session(write_network(tmp_path / "net.onnx"), "cpu")
     inputs = samples(4, seed=6)
