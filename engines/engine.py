@@ -110,7 +110,8 @@ def fitting_arrays(ports: tuple[Port, ...], arrays: Mapping[str, np.ndarray]) ->
         fitting[port.name] = array
     batches = {array.shape[0] for array in fitting.values() if array.ndim}
     if len(batches) > 1:
-        raise ValueError(f"expected one batch in all inputs, got { ({n: a.shape for n, a in fitting.items()}) }")
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in fitting.items())
+        raise ValueError(f"expected one batch in all inputs, got {shapes}")
     return fitting
 
 
@@ -129,21 +130,13 @@ def run_in_batches(
     """
     samples = len(next(iter(inputs.values())))
     batch = batch_of(session) or at_once or samples
+    if batch == samples:
+        return session.run(inputs)
     runs = []
     for start in range(0, samples, batch):
         chosen = np.minimum(np.arange(start, start + batch), samples - 1)
         runs.append(session.run({name: array[chosen] for name, array in inputs.items()}))
     return {name: np.concatenate([run[name] for run in runs])[:samples] for name in runs[0]}
-
-
-def require_batch(path: Path, session: Session, batch: int) -> None:
-    """Raise ModelFileError unless the network takes `batch` samples at once."""
-    found = batch_of(session)
-    if found not in (None, batch):
-        raise ModelFileError(
-            f"{path}: expected a network for a batch of {batch} (or any), this one takes exactly {found}; "
-            "export it again"
-        )
 
 
 def require_ports(path: Path, ports: tuple[Port, ...], expected: Mapping[str, tuple[int | None, ...]]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from binopose.calibration.errors import UserError
 from binopose.engines import cuda_driver, onnx_session
 from binopose.engines.cuda_driver import Gpu
-from binopose.engines.engine import OpenRequest, fitting_arrays, require_batch, require_ports, run_in_batches
+from binopose.engines.engine import OpenRequest, fitting_arrays, require_ports, run_in_batches
 from binopose.engines.model_file import ModelFileError, require_kind, require_skeleton
 from binopose.engines.onnx_session import conflict, engine_cache_key, open_onnx, require_gpu_provider
 from binopose.engines.session import EngineChoice, EngineFailed, EngineUnavailable, open_session
@@ -115,7 +115,6 @@ def test_another_model_than_the_caller_can_use_is_named(tmp_path: Path) -> None:
     opened = open_session(path, "cpu")
     card = require_kind(path, opened.card, "denoiser")
     require_skeleton(path, card, BODY17)
-    require_batch(path, opened, 2)
     require_ports(path, opened.outputs, {"points_m": (17, 3), "sigma_m": (17, 3), "epipolar_px": (17,)})
     with pytest.raises(ModelFileError, match="expected a detector, found a denoiser"):
         require_kind(path, card, "detector")
@@ -125,8 +124,6 @@ def test_another_model_than_the_caller_can_use_is_named(tmp_path: Path) -> None:
         require_skeleton(path, card, COCO17)
     with pytest.raises(ModelFileError, match="it has 16"):
         require_skeleton(path, make_card(skeleton=BODY17.joints[:16]), BODY17)
-    with pytest.raises(ModelFileError, match="takes exactly 2"):
-        require_batch(path, opened, 1)
     with pytest.raises(ModelFileError, match=r"found points_m \(2, 17, 3\)"):
         require_ports(path, opened.outputs, {"points_m": (26, 3), "sigma_m": (26, 3), "epipolar_px": (26,)})
 
