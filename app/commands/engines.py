@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ...engines.engine import DEVICES
-from ...engines.session import DEVICE_CHOICES, EngineUnavailable, open_session, probe_device
+from ...engines.session import DEVICE_CHOICES, EngineFailed, EngineUnavailable, open_session, probe_device
 from ..console import print_line
 from ..weights_cache import user_cache_dir
 
@@ -42,6 +42,6 @@ def run(options: argparse.Namespace) -> int:
                 session.close()
             working += 1
             print_line(f"{device:9} works: {said}")
-        except EngineUnavailable as error:
+        except (EngineFailed, EngineUnavailable) as error:
             print_line(f"{device:9} no: {error}")
     return 0 if working else 2
