@@ -230,7 +230,6 @@ class _Run:
         self._quality = RunQuality(pipeline.rectifier)
         self._overlay: _OverlayThread | None = None
         self._smoothed: SmoothedRun | None = None
-        self._reacquired: list[int] = []
         self._trace = RunTrace(pipeline) if options.report else None
         self._reference = ReferenceFrame(rig, pipeline.rectifier, options.world)
         self._made_folder = not options.output.exists()
@@ -272,9 +271,7 @@ class _Run:
                     self._quality.add_stage("draw", self._overlay.close())
         if self._options.smooth_hz is not None:
             held_m = held_lengths_m(self._pipeline.denoiser)
-            self._smoothed = smooth_files(
-                self._options.output, recording, self._options.smooth_hz, self._reacquired, held_m
-            )
+            self._smoothed = smooth_files(self._options.output, recording, self._options.smooth_hz, held_m)
 
     def _loop(self, writers: OutputWriters, stop: StopRequest) -> None:
         ahead = LookAhead(self._pipeline, self._options.lookahead)
@@ -299,8 +296,6 @@ class _Run:
         if self._quality.views_decided:
             forget_replaced(self._options.output)
         writers.write(record)
-        if result.reacquired:
-            self._reacquired.append(record.frame)
         if self._trace is not None:
             self._trace.observe(result)
         if self._options.overlay:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ..models.motion import body_changes, jitter_m_s3, lag_s
 from ..models.skeleton import BODY17
 from ..models.zero_phase import PASS_ORDER, Smoothed, smooth
 from .outputs.files import SMOOTHED_FOLDER, errors_naming
-from .outputs.record import PoseRecord, Recording
+from .outputs.record import Mark, PoseRecord, Recording
 from .outputs.writers import WRITERS, OutputWriters
 
 DEFAULT_CUTOFF_HZ = 6.0
@@ -32,32 +31,27 @@ class SmoothedRun:
     warnings: list[str]
 
 
-def smooth_files(
-    folder: Path,
-    recording: Recording,
-    cutoff_hz: float,
-    reacquired: Collection[int] = (),
-    held_m: np.ndarray | None = None,
-) -> SmoothedRun:
+def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, held_m: np.ndarray | None = None) -> SmoothedRun:
     """Smooth the poses in the finished pose files of a run.
 
     `points_m` of all files becomes the smoothed pose; poses.npz keeps the one before as `refined_points_m`. Places that
-    come from the frames around, in gaps and instead of spikes, have confidence 0. reacquired: frame numbers at which
-    somebody appeared anew; nothing is smoothed or filled across these, nor where the poses jump to another body;
-    held_m: (G,) bone lengths of the last person that are to stay the same, as of `LearntLengths`. Every
-    file is whole at any moment: the new ones are written beside and then take the place of the old ones. Raises
-    OutputError, leaving the files as they were, when there is no room.
+    come from the frames around, in gaps and instead of spikes, have confidence 0, and their frames Mark.FILLED. Nothing
+    is smoothed or filled across frames with Mark.REACQUIRED, nor where the poses jump to another body. held_m: (G,)
+    bone lengths of the last person that are to stay the same, as of `LearntLengths`. Every file is whole at any moment:
+    the new ones are written beside and then take the place of the old ones. Raises OutputError, leaving the files as
+    they were, when there is no room.
     """
     with np.load(folder / "poses.npz", allow_pickle=False) as poses:
         columns = {field.name: poses[field.name] for field in fields(PoseRecord)}
     time_s, refined_m = columns["timestamp_s"], columns["refined_points_m"].astype(np.float64)
-    changes = body_changes(refined_m, time_s) | np.isin(columns["frame"], list(reacquired))
+    changes = body_changes(refined_m, time_s) | ((columns["marks"] & Mark.REACQUIRED) > 0)
     smoothed = smooth(refined_m, time_s, cutoff_hz, LONGEST_GAP_S, changes)
     columns["points_m"] = smoothed.points_m
     if held_m is not None:
         last = int(np.flatnonzero(changes)[-1]) if changes.any() else 0
         columns["points_m"][last:] = with_lengths(smoothed.points_m[last:], held_m, BODY17)
     columns["confidence"] = np.where(smoothed.filled, 0.0, columns["confidence"])
+    columns["marks"] = columns["marks"] | np.where(smoothed.filled.sum(axis=1) > 0, np.uint8(Mark.FILLED), np.uint8(0))
     columns["sigma_m"] = _with_filled_sigma(columns["sigma_m"].astype(np.float64), time_s, smoothed.filled)
     _rewrite(folder, recording, columns)
     warnings = []

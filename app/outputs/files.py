@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -184,7 +184,15 @@ def prepare_output_folder(path: Path, force: bool = False) -> Path:
             if (path / name).exists():
                 (path / REPLACED_FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
                 (path / name).replace(path / REPLACED_FOLDER / name)
+        _remove_empty_folders(path)
     return path
+
+
+def _remove_empty_folders(path: Path) -> None:
+    """Remove the folders that only results of ours were in."""
+    for folder in {(path / name).parent for name in OUTPUT_FILES} - {path}:
+        with suppress(OSError):  # not there, or not empty
+            folder.rmdir()
 
 
 def forget_replaced(path: Path) -> None:
@@ -200,6 +208,7 @@ def restore_replaced(path: Path) -> None:
             if (path / REPLACED_FOLDER / name).exists():
                 (path / name).parent.mkdir(exist_ok=True)
                 (path / REPLACED_FOLDER / name).replace(path / name)
+        _remove_empty_folders(path)
         forget_replaced(path)
 
 

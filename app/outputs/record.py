@@ -16,6 +16,7 @@ class Mark(IntFlag):
     SIDES_PUT_RIGHT = 1  # the detector had left and right exchanged
     OUTLIERS = 2  # joints were seen where they cannot be and left out
     REACQUIRED = 4  # the person is back after an absence, or it is another one
+    FILLED = 8  # places of joints come from the frames around
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,6 +306,7 @@ def test_output_folder_is_made(tmp_path: Path) -> None:
 
 def test_output_folder_with_files_is_refused_or_cleared_of_ours(tmp_path: Path) -> None:
     for name in (*OUTPUT_FILES, "notes.txt", "poses.npz.unfinished"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("old")
     with pytest.raises(OutputError, match=r"expected an empty or new folder.*--force"):
         prepare_output_folder(tmp_path)
@@ -313,7 +314,8 @@ def test_output_folder_with_files_is_refused_or_cleared_of_ours(tmp_path: Path) 
     prepare_output_folder(tmp_path, force=True)
     (tmp_path / "poses.npz").write_text("new")
     restore_replaced(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {*OUTPUT_FILES, "notes.txt"}
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {*OUTPUT_FILES, "notes.txt"}
     assert (tmp_path / "poses.npz").read_text() == "old"
     prepare_output_folder(tmp_path, force=True)
     forget_replaced(tmp_path)

@@ -11,9 +11,10 @@ import pytest
 from binopose.app.commands.video import smoothing_hz
 from binopose.app.outputs import writers as writers_module
 from binopose.app.outputs.files import OutputError
-from binopose.app.outputs.record import PoseRecord, Recording
+from binopose.app.outputs.record import Mark, PoseRecord, Recording
 from binopose.app.outputs.writers import OutputWriters
 from binopose.app.smoothing import smooth_files
+from binopose.models.bone_lengths import segment_names, segments_of
 from binopose.models.skeleton import BODY17
 
 RATE_HZ = 60.0
@@ -27,7 +28,13 @@ def truth_m(time_s: float) -> np.ndarray:
     return BODY_M + np.array([0.2 * np.sin(2 * np.pi * 0.8 * time_s), 0.0, 0.1 * time_s])
 
 
-def write_run(folder: Path, absent: range = range(0), rate_hz: float = RATE_HZ, moved_after: int = FRAMES) -> Path:
+def write_run(
+    folder: Path,
+    absent: range = range(0),
+    rate_hz: float = RATE_HZ,
+    moved_after: int = FRAMES,
+    reacquired: int | None = None,
+) -> Path:
     """Files of a run with 10 mm of noise; `absent` frames have no pose, after `moved_after` somebody else is there."""
     rng = np.random.default_rng(4)
     folder.mkdir(exist_ok=True)
@@ -38,9 +45,9 @@ def write_run(folder: Path, absent: range = range(0), rate_hz: float = RATE_HZ, 
                 writers.write(PoseRecord.without_pose(frame, time_s, 17))
                 continue
             points_m = truth_m(time_s) + rng.normal(0, 0.01, (17, 3)) + (2.0 if frame > moved_after else 0.0)
-            writers.write(
-                PoseRecord(frame, time_s, points_m, points_m + 0.001, np.full(17, 0.9), np.full((17, 3), 0.02))
-            )
+            confidence, sigma_m = np.full(17, 0.9), np.full((17, 3), 0.02)
+            marks = Mark.REACQUIRED if frame == reacquired else 0
+            writers.write(PoseRecord(frame, time_s, points_m, points_m + 0.001, confidence, sigma_m, marks=marks))
     return folder
 
 
@@ -91,6 +98,7 @@ def test_a_short_gap_is_closed_and_marked(tmp_path: Path) -> None:
     assert np.isnan(poses["refined_points_m"][50:58]).all()
     assert (poses["confidence"][50:58] == 0).all()
     assert (poses["confidence"][:50] > 0).all()
+    assert np.flatnonzero(poses["marks"] & Mark.FILLED).tolist() == list(range(50, 58))
     middle, end = poses["sigma_m"][54], poses["sigma_m"][50]
     assert (middle > end).all(), "in the middle of a gap less is known"
     assert (end > 0.02).all()
@@ -114,9 +122,21 @@ def test_not_across_a_change_of_person(tmp_path: Path) -> None:
 
 
 def test_not_across_a_frame_where_somebody_appeared_anew(tmp_path: Path) -> None:
-    write_run(tmp_path, absent=range(60, 64))
-    assert smooth_files(tmp_path, RECORDING, 6.0, reacquired=[64]).figures["person_changes"] == 1
+    write_run(tmp_path, absent=range(60, 64), reacquired=64)
+    assert smooth_files(tmp_path, RECORDING, 6.0).figures["person_changes"] == 1
     assert np.isnan(load(tmp_path)["points_m"][60:64]).all()
+    assert load(tmp_path)["marks"][64] == Mark.REACQUIRED
+
+
+def test_kept_bone_lengths_are_kept_by_the_last_person(tmp_path: Path) -> None:
+    write_run(tmp_path, moved_after=60)
+    held_m = np.full(segments_of(BODY17).groups, np.nan)
+    held_m[segment_names(BODY17).index("Knee_Hip")] = 0.4
+    smooth_files(tmp_path, RECORDING, 6.0, held_m)
+    points_m = load(tmp_path)["points_m"]
+    thigh_m = np.linalg.norm(points_m[:, BODY17.index("LeftKnee")] - points_m[:, BODY17.index("LeftHip")], axis=1)
+    np.testing.assert_allclose(thigh_m[61:], 0.4, atol=1e-5)
+    assert np.abs(thigh_m[:61] - 0.4).min() > 0.01, "the bones of whoever was there before are not touched"
 
 
 def test_too_few_frames_for_the_cutoff_is_said(tmp_path: Path) -> None:
