@@ -8,7 +8,7 @@ import numpy as np
 
 from ...calibration.people import BAD_RESIDUAL, STEADY, SUSPECT_RESIDUAL
 from ...calibration.rectify import Rectifier
-from ..capture import CameraState, CameraStatus, StereoStatus
+from ..capture import StereoStatus
 from ..pipeline import FrameResult
 from ..quality import ExchangeCheck, ExchangedViews
 from .update import Health
@@ -24,27 +24,13 @@ LOSS_WINDOW_S = 3.0
 FEWEST_FRAMES = 20
 FEWEST_JOINTS = 5
 
-CAMERA_STATES = {
-    CameraState.OPENING: "being opened",
-    CameraState.STALLED: "gives no pictures",
-    CameraState.RETRYING: "lost, trying again",
-    CameraState.ENDED: "at its end",
-    CameraState.CLOSED: "closed",
-}
-
 
 def camera_troubles(status: StereoStatus | None) -> tuple[str, str]:
     """What is the matter with the left and the right view, "" for nothing."""
     if status is None:
         return "", ""
-    left = _camera_trouble(status.left)
-    return left, left if status.right is None else _camera_trouble(status.right)
-
-
-def _camera_trouble(camera: CameraStatus) -> str:
-    if camera.state is CameraState.RUNNING:
-        return ""
-    return camera.reason or CAMERA_STATES[camera.state]
+    left = status.left.reason
+    return left, left if status.right is None else status.right.reason
 
 
 class CalibrationWatch:

@@ -29,7 +29,7 @@ from .raw_streams import StreamWriter, start_streams
 # What may wait for a slow disk; beyond that pictures are left out of the recording, and counted.
 MOST_WAITING_BYTES = 96 << 20
 # A pose counts as so much: what its arrays and their wrapping take.
-POSE_BYTES = 8 << 10
+POSE_BYTES, STAGE_BYTES = 8 << 10, 256
 # What players are told; the files carry the real times.
 NOMINAL_RATE_HZ = 30.0
 _NO_PICTURE = np.empty((0, 0, 3), np.uint8)
@@ -55,7 +55,8 @@ class RecordingState:
         if self.failure:
             return f"recording stopped: {self.failure}"
         if self.lost_frames or self.lost_poses:
-            return f"the disk is too slow: {self.lost_frames} pictures and {self.lost_poses} poses not recorded"
+            lost = f"{self.lost_frames} pictures and {self.lost_poses} poses are not recorded"
+            return f"the disk or this machine is too slow: {lost}"
         return ""
 
 
@@ -86,7 +87,11 @@ class LiveRecorder:
         )
         self._streams: tuple[StreamWriter, ...] = ()
         if cameras:
-            self._streams = start_streams(folder, rig, len(cameras) == 1, self._start_s)
+            try:
+                self._streams = start_streams(folder, rig, len(cameras) == 1, self._start_s)
+            except OutputError:
+                self._poses.close()
+                raise
         self._wants_overlay = overlay
         self._video: VideoWriter | None = None
         self._drawing = threading.Lock()
@@ -148,7 +153,7 @@ class LiveRecorder:
 
     def add_draw_ms(self, duration_ms: float) -> None:
         """Note what drawing a picture took."""
-        self._put(0, partial(self._quality.add_stage, "draw", [duration_ms]))
+        self._put(STAGE_BYTES, partial(self._quality.add_stage, "draw", [duration_ms]))
 
     def close(self) -> list[str]:
         """Write what waits, finish all files and return what its user should know; what comes later is ignored."""
@@ -180,8 +185,11 @@ class LiveRecorder:
                 self._lost_frames += 1
 
     def _put(self, size: int, write: Callable[[], None]) -> bool:
+        """Have the recorder's thread do something; False when there is no room to wait for it."""
         with self._changed:
-            if self._closing or self._failure or self._waiting_bytes + size > MOST_WAITING_BYTES:
+            if self._closing:
+                return True
+            if self._failure or self._waiting_bytes + size > MOST_WAITING_BYTES:
                 return False
             self._waiting.append((size, write))
             self._waiting_bytes += size

@@ -226,9 +226,9 @@ class LiveSession:
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return
+        elapsed_s = recorder.state.elapsed_s
         warnings = recorder.close()
-        state = recorder.state
-        self._tell(f"recorded {state.elapsed_s:.0f} s to {state.folder}")
+        self._tell(f"recorded {elapsed_s:.0f} s to {recorder.folder}")
         for warning in warnings:
             self._say(f"warning: {warning}")
 
