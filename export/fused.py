@@ -41,7 +41,8 @@ class FusedDenoiser(nn.Module):
 # A standing person, as bones from parent to child in metres (x to the person's left, y down), to bend at random.
 _STANDING = {
     "Hip": (0.12, 0, 0), "Knee": (0.02, 0.42, 0), "Ankle": (0, 0.42, 0.03), "Thorax": (0, -0.25, 0),
-    "Neck": (0, -0.25, 0), "Nose": (0, -0.09, -0.07), "HeadTop": (0, -0.11, 0.04), "Shoulder": (0.16, -0.2, 0), "Elbow": (0.06, 0.27, 0),
+    "Neck": (0, -0.25, 0), "Nose": (0, -0.09, -0.07), "HeadTop": (0, -0.11, 0.04), "Shoulder": (0.16, -0.2, 0),
+    "Elbow": (0.06, 0.27, 0),
     "Wrist": (0.02, 0.23, -0.06),
 }  # fmt: skip
 

@@ -22,13 +22,13 @@ import torch.distributed as distributed
 from ..app.console import print_error, print_line, progress
 from ..app.outputs.files import write_json
 from ..calibration.errors import UserError
+from ..models.nets.weights_file import save_weights
 from .simulation.motion import MotionData
 from .training.config import TrainingConfig, load_config, to_table
 from .training.curves import draw_curves
 from .training.objective import Losses
 from .training.trainer import Place, Trainer
 from .training.validation import Scores, load_views, score_samples, score_views
-from ..models.nets.weights_file import save_weights
 
 CHECKPOINT = "checkpoint.pt"
 SIMULATED_SAMPLES = 4096

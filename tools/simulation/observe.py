@@ -29,7 +29,7 @@ _PARTS = {
     "Elbow": 4, "Wrist": 4,
 }  # fmt: skip
 # How much harder joints are than others, before all that varies: limbs that move, and the pelvis, which nobody sees.
-HARDEST = 15.0
+HARDEST = 8.0
 _DIFFICULTY = {"Ankle": 1.1, "Knee": 0.9, "Pelvis": 1.8, "HeadTop": 0.9, "Nose": 0.8, "Elbow": 1.2, "Wrist": 1.5}
 
 
@@ -57,9 +57,10 @@ class NoiseVariation:
     across_m: level per axis; depth_ratio: further displacement along the line of sight (or between that and where the
     person faces), times the level; view: noise of each view, times the level and, below 30 degrees of parallax, less;
     spread: log-normal spread of the level between parts and joints; freedom: of Student's t, the heavier the smaller;
-    smooth: correlation along a bone; body: shift of the whole body, times the level; gross_share: joints that are off
-    by gross_factor; equal_rows_share: samples whose views name the same row.
-    trunk: shift of everything from the hips up, times the level; thigh_m: the same along flexed thighs (seated people);
+    smooth: correlation along a bone; body, trunk: shift of the whole body and of everything from the hips up, times the
+    level; thigh_m: of the trunk along flexed thighs (seated people); alike: how much more of all these there is when
+    both views look the same way and hence err together (see `_alikeness`); gross_share: joints that are off by
+    gross_factor; equal_rows_share: samples whose views name the same row.
     pelvis_share, pelvis_m: samples whose pelvis is far off by itself; flat_share: samples in which shoulders and hips
     lie too close together in depth, by up to half.
     definition_m: constant offset of the detector's joint definitions in the person's own frame.
@@ -68,22 +69,23 @@ class NoiseVariation:
     view; certain_share: without confidences.
     """
 
-    across_m: tuple[float, float] = (0.003, 0.013)
-    depth_ratio: tuple[float, float] = (0.6, 2.4)
+    across_m: tuple[float, float] = (0.003, 0.011)
+    depth_ratio: tuple[float, float] = (0.6, 2.2)
     view: tuple[float, float] = (0.1, 0.9)
-    spread: tuple[float, float] = (0.2, 0.6)
+    spread: tuple[float, float] = (0.15, 0.5)
     freedom: tuple[float, float] = (2.5, 30.0)
-    smooth: tuple[float, float] = (0.0, 0.8)
-    body: tuple[float, float] = (0.0, 0.8)
-    gross_share: float = 0.015
+    smooth: tuple[float, float] = (0.0, 0.5)
+    body: tuple[float, float] = (0.0, 0.6)
+    trunk: tuple[float, float] = (0.0, 0.6)
+    alike: float = 1.5
+    gross_share: float = 0.008
     gross_factor: tuple[float, float] = (3.0, 10.0)
     equal_rows_share: float = 0.5
-    trunk: tuple[float, float] = (0.0, 1.0)
-    thigh_m: float = 0.025
+    thigh_m: float = 0.035
     pelvis_share: float = 0.12
     pelvis_m: tuple[float, float] = (0.03, 0.12)
     flat_share: float = 0.3
-    definition_m: float = 0.012
+    definition_m: float = 0.010
     missing_share: float = 0.2
     missing_joints: int = 5
     coco_share: float = 0.15
@@ -141,7 +143,8 @@ class Simulation:
         person = _person_frame(truth_m)
         defined_m = truth_m + self._definition(draw) @ person
         level = self._level(draw)
-        displaced_m = defined_m + self._displacement(draw, truth_m, person, level)
+        alike = _alikeness(baseline_m / truth_m[:, _PELVIS, 2])
+        displaced_m = defined_m + self._displacement(draw, truth_m, person, level, alike)
         left, right = project(displaced_m, baseline_m)
         distance_m = truth_m[:, _PELVIS, 2, None, None]
         left_m, right_m = self._of_each_view(draw, level, baseline_m / distance_m[:, 0, 0])
@@ -186,7 +189,7 @@ class Simulation:
         depth_ratio = draw.log_between(noise.depth_ratio)[:, None]
         return _Level(draw.log_between(noise.across_m)[:, None], depth_ratio, (difficulty * tail).clamp(max=HARDEST))
 
-    def _displacement(self, draw: _Draw, truth_m: Tensor, person: Tensor, level: _Level) -> Tensor:
+    def _displacement(self, draw: _Draw, truth_m: Tensor, person: Tensor, level: _Level, alike: Tensor) -> Tensor:
         """Where the detector sees the joints in space, relative to where they are, (B, J, 3)."""
         noise = self.noise
         sight = torch.nn.functional.normalize(truth_m[:, _PELVIS], dim=-1)
@@ -198,12 +201,15 @@ class Simulation:
             along = level.depth_ratio[..., None] * draw.normal(*joints, 1) * axis[:, None]
             return (level.across_m * amount)[..., None] * (draw.normal(*joints, 3) + along)
 
-        smooth = draw.between(noise.smooth)[:, None]
+        def share(limits: tuple[float, float]) -> Tensor:
+            return draw.between(limits)[:, None] + noise.alike * alike * draw.uniform(1)
+
+        smooth = (draw.between(noise.smooth)[:, None] + 0.5 * alike * draw.uniform(1)).clamp(max=0.95)
         own = [self._along_bones(draw.normal(17), smooth) for _ in range(4)]
         own_m = torch.stack(own[:3], dim=-1) + level.depth_ratio[..., None] * own[3][..., None] * axis[:, None]
         moved_m = (level.across_m * level.difficulty)[..., None] * own_m
-        moved_m = moved_m + anywhere(draw.between(noise.body)[:, None], 1)
-        trunk_m = anywhere(draw.between(noise.trunk)[:, None], 1)[:, 0] + self._along_thighs(draw, truth_m)
+        moved_m = moved_m + anywhere(share(noise.body), 1)
+        trunk_m = anywhere(share(noise.trunk), 1)[:, 0] + (0.3 + alike) * self._along_thighs(draw, truth_m)
         moved_m = moved_m + self._above_knees[:, None] * trunk_m[:, None]
         off = (draw.uniform(1) < noise.pelvis_share) * draw.between(noise.pelvis_m)[:, None]
         direction = torch.nn.functional.normalize(draw.normal(3) + 1.5 * person[:, 2] - 0.5 * person[:, 1], dim=-1)
@@ -324,6 +330,11 @@ class _Draw:
 
     def log_between(self, limits: tuple[float, float], *shape: int) -> Tensor:
         return torch.exp(self.between((math.log(limits[0]), math.log(limits[1])), *shape))
+
+
+def _alikeness(parallax: Tensor) -> Tensor:
+    """(B, 1), 1 when both views look the same way, falling to 0 when they see the person from different sides."""
+    return torch.exp(-parallax / 0.25)[:, None]
 
 
 def _person_frame(points_m: Tensor) -> Tensor:
