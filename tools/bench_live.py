@@ -242,8 +242,8 @@ def _report(elapsed_s: float, samples: list[Sample], count: int) -> dict[str, An
     if settled:
         memory = [sample.memory_mib for sample in settled]
         figures |= {
-            "rate_hz": float(np.median([sample.rate_hz for sample in settled])),
-            "rate_lowest_hz": min(sample.rate_hz for sample in settled),
+            "rate_hz": float(np.nanmedian([sample.rate_hz for sample in settled])),
+            "rate_lowest_hz": float(np.nanmin([sample.rate_hz for sample in settled])),
             "memory_grows_mib": max(memory) - memory[0],
             "threads": sorted({sample.threads for sample in settled}),
             "descriptors": sorted({sample.descriptors for sample in settled}),

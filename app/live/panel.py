@@ -181,19 +181,19 @@ def _draw_figures(strip: np.ndarray, content: LiveFrame) -> None:
         right -= ink.text_width_px(HINT, TEXT_PX)
         ink.write(strip, HINT, right, baseline, TEXT_PX, ink.FAINT_TEXT)
     left = ink.write(strip, "binopose live", 12, baseline, TEXT_PX, ink.TEXT, 700) + 22
-    stages = [(STAGES[name], f"{content.stage_ms.get(name, math.nan):.0f}") for name in STAGES]
-    for name, value in (
-        *content.figures,
-        *((name, "-" if value == "nan" else f"{value} ms") for name, value in stages),
-    ):
-        width = ink.text_width_px(f"{name} ", TEXT_PX) + max(
-            ink.text_width_px(value, TEXT_PX), ink.text_width_px("00 ms", TEXT_PX)
-        )
+    columns = [(f"{name} " if name else "", value, "") for name, value in content.figures]
+    columns += [(f"{STAGES[name]} ", _whole(content.stage_ms.get(name, math.nan)), "00") for name in STAGES]
+    for name, value, widest in (*columns, ("", "ms", "")):
+        width = ink.text_width_px(name, TEXT_PX) + max(ink.text_width_px(each, TEXT_PX) for each in (value, widest))
         if left + width > right - 12:
             return
-        after = ink.write(strip, f"{name} ", left, baseline, TEXT_PX, ink.FAINT_TEXT)
+        after = ink.write(strip, name, left, baseline, TEXT_PX, ink.FAINT_TEXT)
         ink.write(strip, value, after, baseline, TEXT_PX, ink.TEXT)
-        left += width + 14
+        left += width + 13
+
+
+def _whole(number: float) -> str:
+    return f"{number:.0f}" if math.isfinite(number) else "-"
 
 
 def _draw_help(views: np.ndarray) -> None:
