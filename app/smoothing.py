@@ -65,6 +65,7 @@ def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, held_m: n
 
 def _figures(columns: dict[str, np.ndarray], smoothed: Smoothed, changes: int) -> dict[str, Any]:
     time_s, observed = columns["timestamp_s"], np.isfinite(columns["refined_points_m"][..., 0])
+    without_spikes_m = np.where(smoothed.spikes[..., None], np.nan, columns["refined_points_m"])
     stages = {"triangulated": "raw_points_m", "refined": "refined_points_m", "smoothed": "points_m"}
     return {
         "cutoff_hz": smoothed.cutoff_hz,
@@ -76,7 +77,7 @@ def _figures(columns: dict[str, np.ndarray], smoothed: Smoothed, changes: int) -
         "spikes": int(smoothed.spikes.sum()),
         "person_changes": changes,
         "jitter_m_s3": {stage: round(jitter_m_s3(columns[name], time_s), 1) for stage, name in stages.items()},
-        "lag_ms": round(lag_s(columns["refined_points_m"], columns["points_m"], time_s) * 1e3, 2),
+        "lag_ms": round(lag_s(without_spikes_m, columns["points_m"], time_s) * 1e3, 2),
     }
 
 
