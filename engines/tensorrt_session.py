@@ -99,6 +99,8 @@ class TensorRtSession:
         self.engine = f"tensorrt {tensorrt.__version__} ({file.build.precision})"
         self.hardware = gpu.name
         self.card = read_card(path, file.metadata)
+        if self.card is None:
+            raise ModelFileError(f"{path}: the engine does not say which model it was built from; {REBUILD}")
         self.inputs, self.outputs = _read_ports(path, tensorrt, engine)
         self._path, self._logger, self._stream = path, logger, stream
         # What is below does not keep alive what it was made from.
@@ -112,7 +114,7 @@ class TensorRtSession:
             self._addresses[port.name] = address
             if not self._context.set_tensor_address(port.name, address):
                 raise EngineFailed(f"{path}: TensorRT refuses the memory for {port}: {last_error(logger)}")
-        self._recorded = False
+        self._recorded, self._recordable = False, True
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """One inference; see `Session.run`."""
@@ -128,7 +130,7 @@ class TensorRtSession:
         for name, array in results.items():
             self._stream.download(array, self._addresses[name])
         self._stream.wait()
-        if not self._recorded:
+        if self._recordable and not self._recorded:
             self._record()
         return results
 
@@ -137,13 +139,21 @@ class TensorRtSession:
             raise EngineFailed(f"{self._path}: the engine does not run: {last_error(self._logger)}")
 
     def _record(self) -> None:
-        """Note the work of one inference as a graph. TensorRT wants one ordinary run before, which has just been."""
-        self._stream.begin_recording()
+        """Note the work of one inference as a graph. TensorRT wants one ordinary run before, which has just been.
+
+        Not every network can be recorded; those run as before, a little slower.
+        """
         try:
-            self._enqueue()
-        finally:
-            self._stream.end_recording()
-        self._recorded = True
+            self._stream.begin_recording()
+            try:
+                self._enqueue()
+            finally:
+                self._stream.end_recording()
+        except EngineFailed as error:
+            log.info("%s: runs without a CUDA graph: %s", self._path, error)
+            self._recordable = False
+        else:
+            self._recorded = True
 
     def close(self) -> None:
         """Give the GPU's memory back."""

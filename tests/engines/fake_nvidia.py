@@ -18,10 +18,16 @@ import numpy as np
 from .small_networks import onnx
 
 OUT_OF_MEMORY = 2
+CAPTURE_INVALIDATED = 901
 
 
 class FakeDriver:
-    """NVIDIA's driver with one GPU. status: what `cuInit` answers; memory_bytes: before the GPU is full."""
+    """NVIDIA's driver with one GPU.
+
+    status: what `cuInit` answers; memory_bytes: before the GPU is full; captures: whether work can be recorded.
+    """
+
+    captures = True
 
     def __init__(self, status: int = 0, memory_bytes: int = 1 << 30) -> None:
         self.status, self.memory_bytes = status, memory_bytes
@@ -108,6 +114,8 @@ class FakeDriver:
     def cuStreamEndCapture(self, _: Any, graph: Any) -> int:
         assert self.recording
         self.graph, self.recording = self.recording, None
+        if not self.captures:
+            return CAPTURE_INVALIDATED
         graph._obj.value = 1
         return 0
 

@@ -76,6 +76,21 @@ def test_engine_answers_as_the_network_did_and_replays_its_graph(
     assert "TF32" not in tensorrt.flags
 
 
+def test_network_that_cannot_be_recorded_runs_all_the_same(engine: Path, driver: FakeDriver) -> None:
+    driver.captures, before = False, driver.replays
+    opened = open_session(engine)
+    for seed in range(3):
+        assert_answers(opened.run(samples(1, seed)), samples(1, seed))
+    assert driver.replays == before
+
+
+def test_engine_without_a_description_is_refused(engine: Path) -> None:
+    file = EngineFile.from_bytes(engine, engine.read_bytes())
+    engine.write_bytes(EngineFile(file.plan, {}, file.build).to_bytes())
+    with pytest.raises(ModelFileError, match="does not say which model"):
+        open_session(engine)
+
+
 def test_half_precision_is_kept_only_when_it_is_exact_enough(
     monkeypatch: pytest.MonkeyPatch, driver: FakeDriver, tmp_path: Path
 ) -> None:
