@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from binopose.app.factory import open_denoiser
+from binopose.app.factory import DenoiserChoice, open_denoiser
 from binopose.app.frames import FramePair
 from binopose.app.pipeline import FrameResult, PersonResult, Pipeline
 from binopose.app.processing import RunOptions, process_recording
@@ -40,7 +40,7 @@ SUMMARY: dict[str, Any] = {
 
 def simulated_pipeline() -> Pipeline:
     rectifier = Rectifier(RIG)
-    return Pipeline(rectifier, SimulatedDetector(SCENE.truth_m, rectifier), open_denoiser("skeleton"))
+    return Pipeline(rectifier, SimulatedDetector(SCENE.truth_m, rectifier), open_denoiser(DenoiserChoice("skeleton")))
 
 
 class Page(HTMLParser):
