@@ -182,7 +182,7 @@ class BodyEvidence:
         bend_m = knee_m - hip_m - share[..., None] * axis_m
         hips = VARIANTS[:, 0]
         knees = _preference(sure[1][hips] * (bend_m * forward[1][hips]).sum(axis=-1) / bend_sigma_m[1][hips])
-        return knees.sum(axis=0), face[:, None] * 1.0 + twist
+        return knees.sum(axis=0), face[:, None] + twist
 
 
 def _trunk_m(limbs_m: np.ndarray) -> np.ndarray:

@@ -26,12 +26,13 @@ from .running_median import RunningMedian
 from .side_evidence import JOINT_VARIANTS, LIMB_STATES, STATES, BodyEvidence, Candidates, candidates, student_cost
 from .sides import NO_EXCHANGE, WHOLE_LIMB, SideExchange
 
+# Hypotheses that are followed: 24 decide no better.
 BEAM = 8
 # Price of an exchange beginning or ending in a limb of one view, and of that limb being exchanged for a frame; both
 # times so many times more for part of a limb; and the price for every frame in which both views exchange a limb.
 CHANGE_COST = 4.0
 PRESENCE_COST = 0.3
-PART_FACTOR = 4.0
+PART_FACTOR = 1.0
 BOTH_VIEWS_COST = 0.3
 
 # The filter that tells where joints go: gains for place and speed.
@@ -155,7 +156,8 @@ class SideTracker:
         coasted_s = np.minimum(gap_s, COAST_S)[..., None]
         expected = beam.place + np.where(np.isfinite(beam.seen_s)[..., None], beam.speed * coasted_s, 0.0)
         innovation = found.seen[..., :3] - expected[:, :, None]  # (H, 12, 4, 3)
-        joint_costs = self._continuity_costs(innovation, found, gap_s).reshape(-1, 2, 6, 4)
+        sigma_px = self._sigmas_of_height() * found.height_px
+        joint_costs = self._continuity_costs(innovation, found, gap_s, sigma_px).reshape(-1, 2, 6, 4)
         arm_costs, leg_costs = (
             joint_costs[:, limb][:, np.arange(6), JOINT_VARIANTS].sum(axis=-1) + PRESENCE for limb in (0, 1)
         )
@@ -166,12 +168,13 @@ class SideTracker:
         cost = total.min(axis=0).ravel()
         kept = np.argsort(cost, kind="stable")[:BEAM]
         kept = kept[cost[kept] < cost[kept[0]] + PRUNE_COST]
-        return self._advanced(found, expected, innovation, kept, parent[kept], cost[kept], timestamp_s)
+        return self._advanced(found, expected, innovation, sigma_px, kept, parent[kept], cost[kept], timestamp_s)
 
-    def _continuity_costs(self, innovation: np.ndarray, found: Candidates, gap_s: np.ndarray) -> np.ndarray:
+    def _continuity_costs(
+        self, innovation: np.ndarray, found: Candidates, gap_s: np.ndarray, sigma_px: np.ndarray
+    ) -> np.ndarray:
         """(H, 12, 4)"""
-        self._sigma_px = self._sigmas_of_height() * found.height_px
-        squared = ((innovation / self._sigma_px[:, None]) ** 2).sum(axis=-1)
+        squared = ((innovation / sigma_px[:, None]) ** 2).sum(axis=-1)
         known = np.exp(-gap_s / FORGET_S)[..., None] * found.confidence
         return np.nan_to_num(known * student_cost(squared, 3), nan=0.0)
 
@@ -182,8 +185,8 @@ class SideTracker:
         return np.repeat(sigma.reshape(2, 1, 3, 3), 2, axis=1).reshape(12, 3)
 
     def _advanced(
-        self, found: Candidates, expected: np.ndarray, innovation: np.ndarray, kept: np.ndarray, parent: np.ndarray,
-        cost: np.ndarray, timestamp_s: float,
+        self, found: Candidates, expected: np.ndarray, innovation: np.ndarray, sigma_px: np.ndarray, kept: np.ndarray,
+        parent: np.ndarray, cost: np.ndarray, timestamp_s: float,
     ) -> _Beam:  # fmt: skip
         """The beam after this frame: hypotheses `kept` (arm state, leg state as one number) from their parents."""
         beam = self._beam
@@ -199,7 +202,7 @@ class SideTracker:
         place = np.where(seen[..., None], expected[parent] + PLACE_GAIN * moved, beam.place[parent])
         place[fresh] = now[fresh]
         # A jump says nothing about speed.
-        trust = 1 / (1 + ((moved / self._sigma_px) ** 2).sum(axis=-1) / 25)
+        trust = 1 / (1 + ((moved / sigma_px) ** 2).sum(axis=-1) / 25)
         gain = np.where(seen & ~fresh, SPEED_GAIN * trust / gap_s, 0.0)[..., None]
         speed = beam.speed[parent] + gain * np.nan_to_num(moved, nan=0.0)
         return _Beam(
