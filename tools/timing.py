@@ -28,7 +28,8 @@ LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "torch"
 class Row:
     """One measurement. median_ms, p95_ms: for one stereo pair, also where `batch` pairs were run at once.
 
-    k: steps of the denoiser; threads: that one inference may use; ratio_to_reference: how many times longer the
+    cpu_ms: processor time of it, median, all threads together, which says more on a machine that is busy with other
+    work; k: steps of the denoiser; threads: that one inference may use; ratio_to_reference: how many times longer the
     published algorithm took in the same run; floor_ms: what its multiplications would take at the processor's measured
     peak; None: does not apply, or was not measured.
     """
@@ -41,6 +42,7 @@ class Row:
     threads: int = 1
     median_ms: float | None = None
     p95_ms: float | None = None
+    cpu_ms: float | None = None
     ratio_to_reference: float | None = None
     floor_ms: float | None = None
 
@@ -57,48 +59,67 @@ class Candidate:
     run: Callable[[], object]
 
 
+Clock = Callable[[], float]
+
+
 def interleaved(
-    candidates: Sequence[Candidate], seconds: float, clock: Callable[[], float] = time.perf_counter
+    candidates: Sequence[Candidate],
+    seconds: float,
+    clock: Clock = time.perf_counter,
+    processor_clock: Clock = time.process_time,
 ) -> list[Row]:
     """Time all candidates in turns, so that a machine that is slow for a while is so for all; `seconds` each.
 
     Every turn begins with a run that is not counted, which brings the candidate's data back into the caches. Garbage is
     collected between the turns and not in them.
     """
-    durations_s: list[list[float]] = [[] for _ in candidates]
+    durations = [_Durations(clock, processor_clock) for _ in candidates]
     collecting = gc.isenabled()
     gc.disable()
     try:
-        while any(_unfinished(times, seconds) for times in durations_s):
-            for candidate, times in zip(candidates, durations_s, strict=True):
-                if _unfinished(times, seconds):
-                    times += _one_turn(candidate.run, min(TURN_S, seconds), clock)
+        while any(taken.unfinished(seconds) for taken in durations):
+            for candidate, taken in zip(candidates, durations, strict=True):
+                if taken.unfinished(seconds):
+                    taken.add_turn(candidate.run, min(TURN_S, seconds))
             gc.collect()
     finally:
         if collecting:
             gc.enable()
-    return [
-        replace(
-            candidate.row,
-            median_ms=1e3 * float(np.median(times)) / candidate.row.batch,
-            p95_ms=1e3 * float(np.percentile(times, 95)) / candidate.row.batch,
-        )
-        for candidate, times in zip(candidates, durations_s, strict=True)
-    ]
+    return [taken.fill(candidate.row) for candidate, taken in zip(candidates, durations, strict=True)]
 
 
-def _unfinished(times: list[float], seconds: float) -> bool:
-    return len(times) < MIN_RUNS or sum(times) < seconds
+class _Durations:
+    """How long the runs of one candidate took, by the clock on the wall and in processor time."""
 
+    def __init__(self, clock: Clock, processor_clock: Clock) -> None:
+        self._clock, self._processor_clock = clock, processor_clock
+        self._elapsed_s: list[float] = []
+        self._processor_s: list[float] = []
+        self._total_s = 0.0
 
-def _one_turn(run: Callable[[], object], seconds: float, clock: Callable[[], float]) -> list[float]:
-    run()
-    times: list[float] = []
-    while sum(times) < seconds:
-        started_s = clock()
+    def unfinished(self, seconds: float) -> bool:
+        return len(self._elapsed_s) < MIN_RUNS or self._total_s < seconds
+
+    def add_turn(self, run: Callable[[], object], seconds: float) -> None:
         run()
-        times.append(clock() - started_s)
-    return times
+        end_s = self._total_s + seconds
+        while self._total_s < end_s:
+            started_s, processor_started_s = self._clock(), self._processor_clock()
+            run()
+            processor_s, elapsed_s = self._processor_clock() - processor_started_s, self._clock() - started_s
+            self._elapsed_s.append(elapsed_s)
+            self._processor_s.append(processor_s)
+            self._total_s += elapsed_s
+
+    def fill(self, row: Row) -> Row:
+        """The row with the times of one pair."""
+        per_pair_ms = 1e3 / row.batch
+        return replace(
+            row,
+            median_ms=per_pair_ms * float(np.median(self._elapsed_s)),
+            p95_ms=per_pair_ms * float(np.percentile(self._elapsed_s, 95)),
+            cpu_ms=per_pair_ms * float(np.median(self._processor_s)),
+        )
 
 
 def hardware() -> dict[str, Any]:
@@ -139,10 +160,12 @@ def _library_versions() -> dict[str, str]:
 
 def table(rows: Sequence[Row]) -> list[str]:
     """The rows to read, a line each, columns of the same width."""
-    lines = [["what", "engine", "device", "K", "batch", "threads", "median ms", "p95 ms", "ratio", "floor ms"]]
+    lines = [
+        ["what", "engine", "device", "K", "batch", "threads", "median ms", "p95 ms", "cpu ms", "ratio", "floor ms"]
+    ]
     for row in rows:
         facts = [row.what, row.engine, row.device, "" if row.k is None else str(row.k), str(row.batch)]
-        times = [_figure(row.median_ms, 3), _figure(row.p95_ms, 3)]
+        times = [_figure(value, 3) for value in (row.median_ms, row.p95_ms, row.cpu_ms)]
         compared = [_figure(row.ratio_to_reference, 1), _figure(row.floor_ms, 3)]
         lines.append([*facts, str(row.threads), *times, *compared])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]

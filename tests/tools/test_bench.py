@@ -26,6 +26,7 @@ ROW_KEYS = {
     "threads",
     "median_ms",
     "p95_ms",
+    "cpu_ms",
     "ratio_to_reference",
     "floor_ms",
 }
@@ -64,11 +65,13 @@ def test_medians_and_percentiles_are_those_of_the_runs() -> None:
         [clock.work("slow", [5.0, 0.7]), replace(clock.work("fast", durations_s), row=Row("fast", "", "", batch=10))],
         0.1,
         lambda: clock.now_s,
+        lambda: clock.now_s / 4,
     )
     assert (slow.median_ms, slow.p95_ms) == (pytest.approx(700), pytest.approx(700))
     counted_ms = 1e3 * np.array(durations_s[1:])
     # Per pair: ten at once.
     assert fast.median_ms == pytest.approx(np.median(counted_ms) / 10)
+    assert fast.cpu_ms == pytest.approx(np.median(counted_ms) / 40)
     assert fast.p95_ms == pytest.approx(np.percentile(counted_ms, 95) / 10)
 
 
@@ -81,10 +84,10 @@ def test_candidates_take_turns() -> None:
 
 
 def test_table_has_a_line_for_every_row() -> None:
-    rows = [Row("short", "e", "cpu", 1, 1, 1, 0.5, 0.75, 12.25, 0.125), Row("much longer", "engine", "cuda")]
+    rows = [Row("short", "e", "cpu", 1, 1, 1, 0.5, 0.75, 0.625, 12.25, 0.125), Row("much longer", "engine", "cuda")]
     lines = table(rows)
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].split() == ["short", "e", "cpu", "1", "1", "1", "0.500", "0.750", "12.2", "0.125"]
+    assert lines[1].split() == ["short", "e", "cpu", "1", "1", "1", "0.500", "0.750", "0.625", "12.2", "0.125"]
     assert set(rows[0].to_json()) == ROW_KEYS
     machine = hardware()
     assert machine["cores"] >= 1
