@@ -99,6 +99,11 @@ class _Course:
             if not found.any():
                 break
             self.spikes |= found
+        # What is apart for longer is no spike but a course of its own, and nobody knows which of the two is right.
+        edges = np.flatnonzero(np.diff(self.spikes.astype(int), prepend=0, append=0)).reshape(-1, 2)
+        for begin, end in edges:
+            if time_s[end] - time_s[begin - 1] > 2 * SPIKE_REACH_S + 1.01 * step_s:
+                self.spikes[begin:end] = False
 
     def at(self, wanted_s: np.ndarray) -> np.ndarray:
         """The place at any time from the first to the last point, (M,) -> (M, 3)."""

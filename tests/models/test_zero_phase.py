@@ -100,6 +100,14 @@ def test_fast_motion_is_no_spike(frequency_hz: float, amplitude_m: float) -> Non
     assert not smooth(wave_m(TIME_S, frequency_hz, amplitude_m) + noise_m, TIME_S, 6.0).spikes.any()
 
 
+def test_what_lasts_is_no_spike() -> None:
+    points_m = np.random.default_rng(8).normal(0, 0.002, (600, 1, 3))
+    points_m[200:220] += 0.3  # a third of a second
+    found = smooth(points_m, TIME_S, 6.0)
+    assert not found.spikes[203:217].any()
+    assert found.points_m[210, 0, 0] == pytest.approx(0.3, abs=0.05)
+
+
 def test_a_wrong_place_at_an_end_does_not_make_it_missing() -> None:
     points_m = np.zeros((60, 1, 3))
     points_m[[0, -1]] = 0.5
