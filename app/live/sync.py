@@ -14,7 +14,7 @@ from ..frames import FramePair
 
 # The offset is looked for in so much of the past, again after every so many pairs, and not before so much was seen.
 WINDOW_S = 10.0
-ESTIMATE_EVERY = 20
+ESTIMATE_EVERY = 30
 FIRST_ESTIMATE_S = 4.0
 # The answer is the median of the last estimates.
 ESTIMATES = 5
