@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..calibration.errors import UserError
-from ..engines.denoiser import Denoiser, LengthLearner
+from ..engines.denoiser import Denoiser, LengthLearner, NoDenoiser
 from ..models.bone_lengths import LearntLengths, segment_names
 from ..models.skeleton import BODY17
 from ..models.skeleton_file import PersonLengths, load_lengths, save_lengths
@@ -38,9 +38,10 @@ def add_skeleton_options(parser: argparse.ArgumentParser) -> None:
 def check_skeleton_options(options: argparse.Namespace) -> PersonLengths | None:
     """The lengths of --skeleton, None without. Raises UserError for options that do not go together."""
     given = [name for name in ("lock_skeleton", "skeleton", "save_skeleton") if getattr(options, name)]
-    if given and options.denoiser != "skeleton":
+    if given and options.denoiser == NoDenoiser.name:
         raise UserError(
-            f"--{given[0].replace('_', '-')} needs --denoiser skeleton, found --denoiser {options.denoiser}"
+            f"--{given[0].replace('_', '-')} needs a denoiser that knows bone lengths, "
+            f"found --denoiser {options.denoiser}"
         )
     if options.save_skeleton and not options.save_skeleton.parent.is_dir():
         raise UserError(f"--save-skeleton: {options.save_skeleton.parent}: no such folder")

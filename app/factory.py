@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +12,66 @@ from ..calibration.rectify import Rectifier
 from ..engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
 from ..engines.detectors import blazepose, rtmpose
 from ..engines.detectors.base import StereoDetector
+from ..engines.dual_diffusion import DualDiffusionDenoiser
 from ..engines.session import DeviceChoice, EngineChoice, EngineUnavailable
+from ..models.trained import denoiser_files
 from ..models.weights import REGISTRY, entry_named, locate
 from .weights_cache import fetch_with_progress, user_cache_dir
 
-DENOISERS: dict[str, Callable[[], Denoiser]] = {"skeleton": SkeletonDenoiser, "off": NoDenoiser}
+DENOISERS = (DualDiffusionDenoiser.name, SkeletonDenoiser.name, NoDenoiser.name)
 DETECTORS = tuple(REGISTRY)
 MODEL_SUFFIXES = (".onnx", ".engine", ".zip")
 
 
-def open_denoiser(name: str, held_m: np.ndarray | None = None, lock_after_s: float | None = None) -> Denoiser:
-    """The denoiser of a name; raises UserError listing the names there are.
+@dataclass(frozen=True)
+class DenoiserChoice:
+    """What refines the poses.
 
-    held_m, lock_after_s: bone lengths to keep, and when to keep those learnt, as for `SkeletonDenoiser`; others learn
-    none.
+    name: one of DENOISERS, or an exported denoiser (.onnx, .engine); steps, hypotheses: of the learned one, see
+    `DualDiffusionDenoiser`; held_m, lock_after_s: bone lengths to keep, and when to keep those learnt, as for
+    `SkeletonDenoiser`.
     """
-    if name not in DENOISERS:
-        raise UserError(f'denoiser: expected one of {", ".join(DENOISERS)}, found "{name}"')
-    if name == SkeletonDenoiser.name:
-        return SkeletonDenoiser(held_m, lock_after_s)
-    return DENOISERS[name]()
+
+    name: str = DualDiffusionDenoiser.name
+    steps: int = 1
+    hypotheses: int = 1
+    held_m: np.ndarray | None = None
+    lock_after_s: float | None = None
+
+
+def open_denoiser(choice: DenoiserChoice, engine: EngineChoice | None = None) -> Denoiser:
+    """The denoiser of a choice; engine: where a network is to run, None for the best device there is.
+
+    Raises UserError when there is no such denoiser, no export for so many steps, or nothing that could run it.
+    """
+    if choice.name == NoDenoiser.name:
+        return NoDenoiser()
+    refiner = SkeletonDenoiser(choice.held_m, choice.lock_after_s)
+    if choice.name == SkeletonDenoiser.name:
+        return refiner
+    path = _denoiser_file(choice)
+    try:
+        session = (engine or engine_choice()).open(path)
+    except EngineUnavailable as error:
+        raise EngineUnavailable(f"{error}\nWithout a network: --denoiser skeleton", error.reasons) from error
+    return DualDiffusionDenoiser(session, path, refiner, choice.hypotheses)
+
+
+def _denoiser_file(choice: DenoiserChoice) -> Path:
+    path = Path(choice.name)
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        return path
+    if choice.name != DualDiffusionDenoiser.name:
+        raise UserError(
+            f'denoiser: expected one of {", ".join(DENOISERS)} or an exported denoiser (.onnx), found "{choice.name}"'
+        )
+    files = denoiser_files()
+    if choice.steps not in files:
+        raise UserError(
+            f"--steps: there are exports for {', '.join(map(str, files))} steps, found {choice.steps}; "
+            "for others: python -m binopose.export.onnx, and --denoiser FILE.onnx"
+        )
+    return files[choice.steps]
 
 
 def weights_folder(name: str) -> Path:

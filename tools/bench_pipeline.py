@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..app.console import print_line
-from ..app.factory import engine_choice, open_denoiser, open_detector
+from ..app.factory import DenoiserChoice, engine_choice, open_denoiser, open_detector
 from ..app.frames import FramePair
 from ..app.pipeline import Pipeline
 from ..app.processing import PairSource, RunOptions, process_recording
@@ -92,7 +92,7 @@ def _recorded(options: argparse.Namespace) -> Setup:
         return Pipeline(
             rectifier,
             open_detector(options.detector, rectifier, engine_choice(options.device)),
-            open_denoiser(options.denoiser),
+            open_denoiser(DenoiserChoice(options.denoiser)),
         )
 
     return Setup(options.detector, f"{width} x {height}", rig, lambda: StereoRecording(left, right), open_pipeline)
@@ -104,7 +104,7 @@ def _simulated(denoiser: str) -> Setup:
 
     def open_pipeline() -> Pipeline:
         rectifier = Rectifier(rig)
-        return Pipeline(rectifier, SimulatedDetector(scene.truth_m, rectifier), open_denoiser(denoiser))
+        return Pipeline(rectifier, SimulatedDetector(scene.truth_m, rectifier), open_denoiser(DenoiserChoice(denoiser)))
 
     width, height = rig.left.size_px
     return Setup("simulated", f"{width} x {height}", rig, lambda: SimulatedSource(scene, SIMULATED_S), open_pipeline)
@@ -149,7 +149,7 @@ def add_part(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     whole.add_argument("right", type=Path, nargs="?", metavar="RIGHT", help="video of the right camera")
     whole.add_argument("--rig", type=Path, metavar="rig.toml", help="rig of the recording")
     whole.add_argument("--detector", default="blazepose", metavar="NAME|FILE", help="(default: %(default)s)")
-    whole.add_argument("--denoiser", default="skeleton", metavar="NAME", help="(default: %(default)s)")
+    whole.add_argument("--denoiser", default=DenoiserChoice.name, metavar="NAME", help="(default: %(default)s)")
     whole.add_argument("--device", choices=DEVICE_CHOICES, default="auto", help="(default: %(default)s)")
     whole.add_argument("--loops", type=int, default=3, metavar="N", help="play the recording N times (default: 3)")
     whole.set_defaults(measure=measure)

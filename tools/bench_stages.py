@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..app.factory import open_denoiser
+from ..app.factory import DenoiserChoice, open_denoiser
 from ..app.frames import FramePair
 from ..app.outputs.video_writer import open_video_writer
 from ..app.overlay import Overlay, OverlayFrame, ViewOverlay
@@ -77,7 +77,8 @@ def stage_candidates(folder: Path) -> Iterator[list[Candidate]]:
     source = SimulatedSource(scene, RECORDED_S)
     pairs = list(source)
     rectifier = Rectifier(rig, "images")
-    pipeline = Pipeline(rectifier, SimulatedDetector(scene.truth_m, rectifier), open_denoiser("skeleton"))
+    denoiser = open_denoiser(DenoiserChoice("skeleton"))
+    pipeline = Pipeline(rectifier, SimulatedDetector(scene.truth_m, rectifier), denoiser)
     results = [pipeline.process(replace_pictures(pair, rectifier)) for pair in pairs]
     seen = [(result, result.person) for result in results if result.person is not None]
     if not seen:
@@ -94,7 +95,7 @@ def stage_candidates(folder: Path) -> Iterator[list[Candidate]]:
     writer = open_video_writer(folder / "overlay.mp4", overlay.size_px, source.frames_per_second)
     times = itertools.count()
     reader = EndlessReader(*record(pairs, folder, source.frames_per_second))
-    refine = open_denoiser("skeleton")
+    refine = open_denoiser(DenoiserChoice("skeleton"))
     width, height = rig.left.size_px
     base = Row("", f"{width} x {height}", "cpu")
     what = {

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..app.console import print_error, print_line, progress
-from ..app.factory import DENOISERS, open_denoiser
+from ..app.factory import DENOISERS, DenoiserChoice, open_denoiser
 from ..app.outputs.files import write_json
 from ..app.pipeline import lift
 from ..calibration.errors import UserError
@@ -166,7 +166,7 @@ def evaluate(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> dict[
     """
     evaluation = Evaluation(benchmark)
     found = evaluation.estimates(denoiser, streaming)
-    skeleton = open_denoiser("skeleton")
+    skeleton = open_denoiser(DenoiserChoice("skeleton"))
     fitted = found if denoiser.name == skeleton.name else evaluation.estimates(skeleton, streaming)
     own = evaluation.errors(found.points_m)
     baselines_m = evaluation.geometric_baselines() | {"skeleton_fit": fitted.points_m}
@@ -189,7 +189,14 @@ def _parser() -> argparse.ArgumentParser:
         "are left out; the baselines are scored on the same frames.",
     )
     parser.add_argument("benchmark", type=Path, nargs="+", metavar="BENCH.npz", help="benchmark files")
-    parser.add_argument("--denoiser", default="skeleton", metavar="NAME", help=f"{', '.join(DENOISERS)} (%(default)s)")
+    parser.add_argument(
+        "--denoiser",
+        default=DenoiserChoice.name,
+        metavar="NAME",
+        help=f"{', '.join(DENOISERS)} or an exported denoiser (%(default)s)",
+    )
+    parser.add_argument("--steps", type=int, default=DenoiserChoice.steps, metavar="K", help="(%(default)s)")
+    parser.add_argument("--hypotheses", type=int, default=DenoiserChoice.hypotheses, metavar="N", help="(%(default)s)")
     parser.add_argument(
         "--mode",
         choices=("streaming", "single"),
@@ -214,7 +221,8 @@ def main(arguments: list[str] | None = None) -> int:
         results = []
         for path in options.benchmark:
             benchmark = load_benchmark(path, options.raw)
-            result = evaluate(benchmark, open_denoiser(options.denoiser), options.mode == "streaming")
+            denoiser = open_denoiser(DenoiserChoice(options.denoiser, options.steps, options.hypotheses))
+            result = evaluate(benchmark, denoiser, options.mode == "streaming")
             results.append(result)
             detections = ", raw detections" if options.raw else ""
             print_line(f"{path.name}: {result['n']} samples, {result['mode']}{detections}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...engines.denoiser import Denoiser
 from ...engines.session import DEVICE_CHOICES
-from ..factory import DENOISERS, DETECTORS
+from ...models.trained import denoiser_files
+from ..factory import DETECTORS, DenoiserChoice, engine_choice, open_denoiser
 from ..settings import add_config_option
 
 # A calibration that was made or checked and is not to be used.
@@ -45,11 +47,32 @@ def add_denoiser_option(parser: argparse.ArgumentParser) -> None:
     """What refines the triangulated pose."""
     parser.add_argument(
         "--denoiser",
-        choices=tuple(DENOISERS),
-        default="skeleton",
-        help="skeleton: pull the pose toward the person's own bone lengths; off: triangulation alone "
-        "(default: %(default)s)",
+        default=DenoiserChoice.name,
+        metavar="NAME|FILE",
+        help="dual-diffusion: the trained network on top of the person's own bone lengths; skeleton: these lengths "
+        "alone; off: triangulation alone; or a denoiser that you exported, as .onnx (default: %(default)s)",
     )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        choices=tuple(denoiser_files()),
+        default=DenoiserChoice.steps,
+        help="denoising steps of the network; each costs as much as the first (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--hypotheses",
+        type=int,
+        default=DenoiserChoice.hypotheses,
+        metavar="N",
+        help="run the network from N slightly different starts and take mean and spread, 1 to 32; costs nearly N times "
+        "as much (default: %(default)s)",
+    )
+
+
+def denoiser_of(options: argparse.Namespace) -> Denoiser:
+    """The denoiser that the options of a command ask for."""
+    choice = DenoiserChoice(options.denoiser, options.steps, options.hypotheses)
+    return open_denoiser(choice, engine_choice(options.device, options.allow_inexact))
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -13,14 +13,13 @@ from ...calibration.rig import StereoRig
 from ...engines.detectors.simulated import SimulatedDetector
 from ...models.skeleton import BODY17
 from ..console import print_line, print_warning
-from ..factory import open_denoiser
 from ..outputs.record import PoseRecord
 from ..pipeline import FrameResult, Pipeline
 from ..processing import RunOptions, process_recording, report_lines
 from ..simulation.motion import SimulatedPerson
 from ..simulation.scene import SimulatedScene, SimulatedSource
 from ..simulation.virtual_rig import virtual_rig
-from .common import add_output_option, add_processing_options
+from .common import add_output_option, add_processing_options, denoiser_of
 
 DESCRIPTION = """\
 Everything here is simulated: a procedural person walks and reaches in front of a virtual pair of webcams (0.25 m
@@ -83,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     rectifier = Rectifier(rig)
     detector = SimulatedDetector(scene.truth_m, rectifier, seed=options.seed)
     comparison = TruthComparison(scene, rig, options.world)
-    pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser))
+    pipeline = Pipeline(rectifier, detector, denoiser_of(options))
     report = process_recording(
         SimulatedSource(scene, options.duration),
         rig,

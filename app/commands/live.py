@@ -15,7 +15,7 @@ from ...calibration.rig_file import load_rig
 from ..capture import CameraOptions, list_devices, open_stereo
 from ..capture.options import parse_size, size_text
 from ..console import print_line, print_warning
-from ..factory import engine_choice, open_denoiser, open_detector
+from ..factory import engine_choice, open_detector
 from ..live.feed import CameraFeed, Feed, ReplayFeed
 from ..live.raw_streams import RIG, is_recording
 from ..live.recorded import RecordedStreams
@@ -29,7 +29,7 @@ from ..reference import ReferenceFrame, check_world
 from ..settings import add_config_option
 from ..weights_cache import user_cache_dir
 from ..window import Window
-from .common import add_denoiser_option, add_detection_options, add_engine_options
+from .common import add_denoiser_option, add_detection_options, add_engine_options, denoiser_of
 
 DESCRIPTION = """\
 Follow a person with two running cameras: both views, the person in space, and whether to believe it.
@@ -138,7 +138,7 @@ def open_session(options: argparse.Namespace, stack: ExitStack) -> LiveSession |
     detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
     stack.callback(detector.close)
     sync = SoftSync()
-    pipeline = Pipeline(rectifier, detector, open_denoiser(options.denoiser), sync)
+    pipeline = Pipeline(rectifier, detector, denoiser_of(options), sync)
     session_options = SessionOptions(
         options.record, options.duration, not options.no_overlay, user_cache_dir() / "live-help-seen"
     )

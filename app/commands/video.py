@@ -12,7 +12,7 @@ from ...calibration.rig_file import load_rig
 from ...models.skeleton_file import SkeletonFileError
 from ..bone_lengths import LOCK_AFTER_S, add_skeleton_options, check_skeleton_options, save_learnt
 from ..console import print_line, print_warning
-from ..factory import engine_choice, open_denoiser, open_detector
+from ..factory import DenoiserChoice, engine_choice, open_denoiser, open_detector
 from ..live.raw_streams import RIG, is_recording
 from ..live.recorded import RecordedStreams
 from ..live.sync import SoftSync
@@ -153,13 +153,17 @@ def run(options: argparse.Namespace) -> int:
         )
         check_run(rig, run_options)
         person = check_skeleton_options(options)
-        detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
+        engine = engine_choice(options.device, options.allow_inexact)
+        detector = open_detector(options.detector, rectifier, engine)
         try:
-            denoiser = open_denoiser(
+            choice = DenoiserChoice(
                 options.denoiser,
+                options.steps,
+                options.hypotheses,
                 person.lengths_m if person is not None else None,
                 LOCK_AFTER_S if options.lock_skeleton else None,
             )
+            denoiser = open_denoiser(choice, engine)
             if person is not None and person.detector != detector.name:
                 recording.warnings.append(
                     f"{options.skeleton}: bone lengths between the joints of {person.detector or 'who knows what'} "

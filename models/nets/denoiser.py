@@ -107,6 +107,9 @@ class Denoiser(nn.Module):
         self.config, self.root = config, skeleton.index("Pelvis")
         self.reduced_precision = False
         joints, width = len(skeleton), config.width
+        parents = np.arange(joints)
+        parents[skeleton.bone_indices[:, 0]] = skeleton.bone_indices[:, 1]
+        self.parents, self.mirror = parents.tolist(), skeleton.mirror.tolist()
         self.hips = [skeleton.index("RightHip"), skeleton.index("LeftHip")]
         factor = torch.ones(joints, 3)
         factor[:, 2] = DEPTH_RATIO**2
@@ -118,7 +121,7 @@ class Denoiser(nn.Module):
         polynomials = chebyshev_polynomials(skeleton, 2)
         groups = segments_of(skeleton).groups
         ours = config.scaling == "noise"
-        features = 3 + 4 * ours + config.confidence * 2 + config.epipolar
+        features = 3 + 6 * ours + config.confidence * 2 + config.epipolar
         facts = width + (3 * config.depth) + config.baseline + (2 * groups) * config.lengths + ours
         self.condition = nn.Sequential(
             nn.Linear(facts, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width), nn.SiLU()
@@ -157,8 +160,9 @@ class Denoiser(nn.Module):
             2 * relative_m,
             (10 * changed_m).clamp(-5, 5),
             (10 * changed_m[..., 2:] / gain[..., None]).clamp(-5, 5),
+            *self._bones(measured_m),
+            *self._hints(known, row_m, seen),
         ]
-        features += self._hints(known, row_m, seen)
         spread = (changed_m * changed_m).mean(dim=(1, 2)).clamp(min=1e-10).sqrt() * 20
         facts = self._facts(step, distance_m, root_m, parallax, seen, [spread])
         joint, body, sigma = self._trunk(torch.cat(features, dim=-1), facts)
@@ -208,6 +212,14 @@ class Denoiser(nn.Module):
         across_m = torch.where(known > 0, across_m, SIGMA_GUESSED_M)
         lengths_m = seen.lengths_m if self.config.lengths else torch.zeros_like(seen.lengths_m)
         return self.fit(start_m, (across_m * across_m)[..., None] * self.variance_factor, known, lengths_m)
+
+    def _bones(self, measured_m: Tensor) -> list[Tensor]:
+        """Length of the measured bone that ends at each joint, and how much longer it is than its mirror image.
+
+        (B, J, 1) each. What is wrong with a single pose shows here first.
+        """
+        length_m = (measured_m - measured_m[:, self.parents]).norm(dim=-1, keepdim=True)
+        return [(4 * length_m).clamp(max=4), (10 * (length_m - length_m[:, self.mirror])).clamp(-5, 5)]
 
     def _hints(self, known: Tensor, row_m: Tensor, seen: Observation) -> list[Tensor]:
         """What the detector and the two rows say about each joint, (B, J, 1) each."""
