@@ -352,3 +352,26 @@ def test_a_recording_needs_neither_right_view_nor_side_by_side(tmp_path: Path) -
     write_streams(tmp_path / "session", 3)
     with pytest.raises(UserError, match="leave RIGHT and --side-by-side out"):
         run("video", tmp_path / "session", "right.mp4", "-o", tmp_path / "out")
+
+
+def test_a_side_by_side_camera_from_stream_to_poses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (live, video):
+        monkeypatch.setattr(
+            module, "open_detector", lambda _, rectifier, *__: PictureClockDetector(RIG, rectifier, epoch_s=0.0)
+        )
+    rig, session = tmp_path / "rig.toml", tmp_path / "session"
+    save_rig(RIG, rig)
+    options = ("--rectify", "points", "--denoiser", "off")
+    with StreamServer(SIZE_PX, views=2) as server:
+        arguments = (server.url(), "--side-by-side", "--rig", rig, "--headless", "--duration", "1.2", *options)
+        assert run("live", *arguments, "--record", session) == 0
+    assert {path.name for path in session.glob("*.mjpeg")} == {"both.mjpeg"}
+    assert (session / "overlay.mp4").stat().st_size > 10_000
+    assert run("video", session, "-o", tmp_path / "out", "--no-overlay", *options) == 0
+    with np.load(session / "poses.npz") as seen, np.load(tmp_path / "out" / "poses.npz") as again:
+        assert len(again["frame"]) >= len(seen["frame"]) > 5
+        # What was live is in the recording, at the same time and place.
+        for timestamp_s, raw_m in zip(seen["timestamp_s"][3:], seen["raw_points_m"][3:], strict=True):
+            nearest = int(np.abs(again["timestamp_s"] - timestamp_s).argmin())
+            assert again["timestamp_s"][nearest] == pytest.approx(timestamp_s, abs=1e-6)
+            assert np.allclose(again["raw_points_m"][nearest], raw_m, atol=1e-6, equal_nan=True)
