@@ -49,16 +49,20 @@ def rig(tilt_rad: float = 0.0) -> StereoRig:
 
 @dataclass
 class World:
-    """People, and what became of the calls. hidden: (view, person) that cannot be seen."""
+    """People, and what became of the calls. hidden: (view, person) not to be seen; raised: arms up."""
 
     rectifier: Rectifier
     hips_m: dict[str, tuple[float, float, float]]
     hidden: set[tuple[int, str]] = field(default_factory=set)
+    raised: set[str] = field(default_factory=set)
     searches: list[int] = field(default_factory=list)
     close_searches: int = 0
 
     def joints_px(self, view: int, person: str) -> np.ndarray:
-        return self.rectifier.picture_px(view, BODY_M + self.hips_m[person])
+        body_m = BODY_M.copy()
+        if person in self.raised:
+            body_m[7:11, 1] -= [0.6, 0.6, 1.1, 1.1]  # elbows and wrists
+        return self.rectifier.picture_px(view, body_m + self.hips_m[person])
 
     def body(self, view: int, person: str) -> Region:
         points_px = self.joints_px(view, person)
@@ -196,6 +200,36 @@ def test_views_on_different_people_are_brought_together() -> None:
     # Never half one and half another.
     assert seen[: MAX_DISAGREEING - 1] == [("anna", None)] * (MAX_DISAGREEING - 1)
     assert seen[-1] == ("anna", "anna")
+
+
+def test_a_view_that_slips_to_a_neighbour_of_the_same_height_is_held_back() -> None:
+    """Rows cannot tell them apart; that the person would have jumped toward the cameras can."""
+    scene = Scene({"anna": (-0.6, 0.1, 3.0), "bob": (0.6, 0.1, 3.0)})
+    first = scene.step()
+    assert first[0] == first[1]
+    other = "bob" if first[0] == "anna" else "anna"
+    scene.tracker._bodies[1] = scene.world.body(1, other)
+    seen = [scene.step() for _ in range(MAX_DISAGREEING + 1)]
+    assert all(right in (None, left) for left, right in seen)
+    assert seen[-1] == ("anna", "anna") or seen[-1] == ("bob", "bob")
+
+
+def test_a_view_that_slipped_is_searched_alone_when_the_person_is_hidden_there() -> None:
+    scene = Scene({"anna": (-0.4, 0.4, 3.0), "bob": (0.6, -0.4, 4.5)})
+    assert scene.step() == ("anna", "anna")
+    scene.world.hidden = {(1, "anna"), (0, "bob")}
+    scene.tracker._bodies[1] = scene.world.body(1, "bob")
+    assert {scene.step() for _ in range(3 * SEARCH_PAUSE)} == {("anna", None)}
+    scene.world.hidden.clear()
+    assert [scene.step() for _ in range(SEARCH_PAUSE + 1)][-1] == ("anna", "anna")
+
+
+def test_of_neighbours_the_pair_that_moves_alike_is_taken() -> None:
+    """Both stand equally high and near; Bob has raised his arms, so that his views are his."""
+    scene = Scene({"anna": (-0.5, 0.1, 3.0), "bob": (0.5, 0.1, 3.0)})
+    scene.world.raised = {"bob"}
+    left, right = scene.step()
+    assert left == right
 
 
 def test_wrong_calibration_neither_hides_the_person_nor_costs_searches_for_ever() -> None:
