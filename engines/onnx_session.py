@@ -154,7 +154,10 @@ def _provider_options(request: OpenRequest, gpu: Gpu | None, runtime_version: st
             "trt_timing_cache_enable": "1",
             "trt_timing_cache_path": str(folder),
         }
-        log.info("%s: TensorRT builds its engine at the first use and keeps it in %s", request.path, folder)
+        if not any(folder.iterdir()):
+            log.warning(
+                "%s: TensorRT now builds an engine, once, which takes up to minutes (-> %s)", request.path, folder
+            )
     return [(provider, options[provider]) for provider in _PROVIDERS[request.device]]
 
 

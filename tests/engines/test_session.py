@@ -288,7 +288,7 @@ def test_gpu_sessions_bind_their_memory(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_gpu_providers_compute_in_full_precision_and_keep_their_engines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime = with_gpu(monkeypatch, falls_back=False)
     path = write_network(tmp_path / "net.onnx")
@@ -302,6 +302,11 @@ def test_gpu_providers_compute_in_full_precision_and_keep_their_engines(
     folder = Path(tensorrt["trt_engine_cache_path"])
     assert folder.is_dir()
     assert folder.parent == tmp_path / "cache" / "engines"
+    assert "TensorRT now builds an engine, once" in caplog.text
+    caplog.clear()
+    (folder / "TensorrtExecutionProvider_0.engine").write_bytes(b"")
+    open_onnx(request(path, "tensorrt", tmp_path / "cache"))
+    assert caplog.text == ""
     open_onnx(request(path, "tensorrt"))
     assert "trt_engine_cache_path" not in dict(runtime.asked_for)["TensorrtExecutionProvider"]
 
