@@ -336,6 +336,7 @@ class _Run:
                 self._options.output / "report" / "report.html",
                 refined=self._pipeline.denoiser.name != "off",
                 smooth_hz=self._smoothed.figures["cutoff_hz"] if self._smoothed is not None else None,
+                held_m=held_lengths_m(self._pipeline.denoiser),
             )
         forget_replaced(self._options.output)
         report.files = [path for name in OUTPUT_FILES if (path := self._options.output / name).is_file()]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..models.bone_lengths import with_lengths
+from ..models.bone_lengths import rigid_lengths_m, with_lengths
 from ..models.motion import body_changes, jitter_m_s3, lag_s
 from ..models.skeleton import BODY17
 from ..models.zero_phase import PASS_ORDER, Smoothed, smooth
@@ -36,20 +36,16 @@ def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, held_m: n
 
     `points_m` of all files becomes the smoothed pose; poses.npz keeps the one before as `refined_points_m`. Places that
     come from the frames around, in gaps and instead of spikes, have confidence 0, and their frames Mark.FILLED. Nothing
-    is smoothed or filled across frames with Mark.REACQUIRED, nor where the poses jump to another body. held_m: (G,)
-    bone lengths of the last person that are to stay the same, as of `LearntLengths`. Every file is whole at any moment:
-    the new ones are written beside and then take the place of the old ones. Raises OutputError, leaving the files as
-    they were, when there is no room.
+    is smoothed or filled across frames with Mark.REACQUIRED, nor where the poses jump to another body. held_m: as for
+    `smooth_poses`. Every file is whole at any moment: the new ones are written beside and then take the place of the
+    old ones. Raises OutputError, leaving the files as they were, when there is no room.
     """
     with np.load(folder / "poses.npz", allow_pickle=False) as poses:
         columns = {field.name: poses[field.name] for field in fields(PoseRecord)}
     time_s, refined_m = columns["timestamp_s"], columns["refined_points_m"].astype(np.float64)
     changes = body_changes(refined_m, time_s) | ((columns["marks"] & Mark.REACQUIRED) > 0)
-    smoothed = smooth(refined_m, time_s, cutoff_hz, LONGEST_GAP_S, changes)
+    smoothed = smooth_poses(refined_m, time_s, changes, cutoff_hz, held_m)
     columns["points_m"] = smoothed.points_m
-    if held_m is not None:
-        last = int(np.flatnonzero(changes)[-1]) if changes.any() else 0
-        columns["points_m"][last:] = with_lengths(smoothed.points_m[last:], held_m, BODY17)
     columns["confidence"] = np.where(smoothed.filled, 0.0, columns["confidence"])
     columns["marks"] = columns["marks"] | np.where(smoothed.filled.sum(axis=1) > 0, np.uint8(Mark.FILLED), np.uint8(0))
     columns["sigma_m"] = _with_filled_sigma(columns["sigma_m"].astype(np.float64), time_s, smoothed.filled)
@@ -61,6 +57,27 @@ def smooth_files(folder: Path, recording: Recording, cutoff_hz: float, held_m: n
             "choose a lower one (--smooth) or none (--smooth off)"
         )
     return SmoothedRun(_figures(columns, smoothed, int(changes.sum())), warnings)
+
+
+def smooth_poses(
+    refined_m: np.ndarray, time_s: np.ndarray, changes: np.ndarray, cutoff_hz: float, held_m: np.ndarray | None
+) -> Smoothed:
+    """Smooth a recording of one person at a time, body17, and give rigid bones their lengths back.
+
+    Smoothing each joint by itself shortens bones where a joint goes to and fro, so they get the smoothed course of the
+    lengths that refinement gave them. refined_m: (N, 17, 3), NaN where unknown; changes: (N,) where another person
+    starts; held_m: (G,) lengths of the last person that are to stay the same, as of `LearntLengths`, NaN for the
+    others; None when nothing is known about bones, which are then left alone.
+    """
+    smoothed = smooth(refined_m, time_s, cutoff_hz, LONGEST_GAP_S, changes)
+    if held_m is None:
+        return smoothed
+    refined_lengths_m = rigid_lengths_m(refined_m, BODY17)[..., None]
+    lengths_m = smooth(refined_lengths_m, time_s, cutoff_hz, LONGEST_GAP_S, changes).points_m[..., 0]
+    last = int(np.flatnonzero(changes)[-1]) if changes.any() else 0
+    bones_m = held_m[BODY17.rigid_bone_groups]
+    lengths_m[last:] = np.where(np.isnan(bones_m), lengths_m[last:], bones_m)
+    return replace(smoothed, points_m=with_lengths(smoothed.points_m, lengths_m, BODY17))
 
 
 def _figures(columns: dict[str, np.ndarray], smoothed: Smoothed, changes: int) -> dict[str, Any]:

@@ -20,6 +20,8 @@ SIGMA_HELD_M = 0.005
 TEACHING_CONFIDENCE = 0.5
 # Lengths outside these limits are no body's.
 SHORTEST_M, LONGEST_M, BIN_M = 0.03, 0.9, 0.001
+# Bones are given their lengths until all are right to this, at most so many times over.
+LENGTHS_AGREE_M, LENGTH_ROUNDS = 1e-5, 60
 
 # A median of fewer says little more than the pose at hand does by itself.
 SETTLED_AFTER = 10
@@ -125,20 +127,28 @@ class LearntLengths:
         return np.where(settled, np.nan_to_num(self.median_m), 0.0)
 
 
-def with_lengths(points_m: np.ndarray, lengths_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Poses whose rigid bones have given lengths, each in its direction; what hangs on a bone moves along.
+def rigid_lengths_m(points_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Lengths of the rigid bones in every pose. points_m: (N, J, 3) -> (N, R), NaN where unknown."""
+    ends = skeleton.rigid_bone_indices
+    return np.linalg.norm(points_m[:, ends[:, 0]] - points_m[:, ends[:, 1]], axis=-1)
 
-    points_m: (N, J, 3), NaN where unknown; lengths_m: (G,) by group, NaN for bones that stay as they are.
+
+def with_lengths(points_m: np.ndarray, lengths_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Poses whose rigid bones have given lengths, moved as little as bone after bone, both ends alike, can do it.
+
+    points_m: (N, J, 3), NaN where unknown; lengths_m: (N, R) of the rigid bones, NaN for those that stay as they are.
     """
-    segments = segments_of(skeleton)
-    rigid = segments.ends[: segments.rigid].tolist()
-    wanted_m = {frozenset(ends): lengths_m[group] for ends, group in zip(rigid, segments.group, strict=False)}
     placed_m = np.array(points_m)
-    for child, parent in skeleton.bones_from_root:
-        offset_m = points_m[:, child] - points_m[:, parent]
-        length_m = wanted_m.get(frozenset((child, parent)), np.nan)
-        if length_m == length_m:
-            offset_m = offset_m * (length_m / np.maximum(np.linalg.norm(offset_m, axis=1, keepdims=True), 1e-9))
-        moved_m = placed_m[:, parent] + offset_m
-        placed_m[:, child] = np.where(np.isnan(moved_m), points_m[:, child], moved_m)
+    for _ in range(LENGTH_ROUNDS):
+        worst_m = 0.0
+        for bone, (a, b) in enumerate(skeleton.rigid_bone_indices.tolist()):
+            along_m = placed_m[:, a] - placed_m[:, b]
+            length_m = np.maximum(np.linalg.norm(along_m, axis=1), 1e-9)
+            off_m = np.nan_to_num(lengths_m[:, bone] - length_m)
+            half_m = np.nan_to_num(along_m) * (off_m / np.nan_to_num(length_m, nan=1.0) / 2)[:, None]
+            placed_m[:, a] += half_m
+            placed_m[:, b] -= half_m
+            worst_m = max(worst_m, float(np.abs(off_m).max(initial=0.0)))
+        if worst_m < LENGTHS_AGREE_M:
+            break
     return placed_m

@@ -112,7 +112,7 @@ class _Course:
 
         points_m, time_s = self._points_m[~self.spikes], self._time_s[~self.spikes]
         if len(time_s) < 2:
-            return np.broadcast_to(points_m, (len(wanted_s), 3))
+            return np.broadcast_to(points_m, (len(wanted_s), points_m.shape[1]))
         # Not overshooting: a spline through the noisy ends of a gap would.
         course_m = PchipInterpolator(time_s, points_m)
         span_s = time_s[-1] - time_s[0]

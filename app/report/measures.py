@@ -11,8 +11,7 @@ from ...calibration.rectify import RectifiedRig
 from ...calibration.triangulate import epipolar_residual_px, project
 from ...models.motion import body_changes, derivative, jitter_m_s3, speed_m_s
 from ...models.skeleton import BODY17
-from ...models.zero_phase import smooth
-from ..smoothing import LONGEST_GAP_S
+from ..smoothing import smooth_poses
 from .trace import RunTrace
 
 # Bones that users look at, by the ends of one side; left and right are told apart.
@@ -70,8 +69,11 @@ def middle(values: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-def steps_of(trace: RunTrace, refined: bool, smooth_hz: float | None) -> list[Step]:
-    """The steps that a run took, in order. refined: a denoiser was on; smooth_hz: cut-off of the smoothing, or None."""
+def steps_of(trace: RunTrace, refined: bool, smooth_hz: float | None, held_m: np.ndarray | None = None) -> list[Step]:
+    """The steps that a run took, in order.
+
+    refined: a denoiser was on; smooth_hz: cut-off of the smoothing, or None; held_m: as `smooth_poses` had it.
+    """
     time_s, points_m = trace.time_s, trace.fixed_m
     steps = [_measured(trace.rig, time_s, "as detected", "s0", trace.detected_m, trace.detected_px)]
     if trace.exchanged.any() or trace.outliers.any():
@@ -81,7 +83,7 @@ def steps_of(trace: RunTrace, refined: bool, smooth_hz: float | None) -> list[St
         steps.append(_measured(trace.rig, time_s, "refined", "s2", points_m, trace.fixed_px))
     if smooth_hz is not None and len(trace):
         starts = body_changes(points_m, time_s) | trace.reacquired
-        points_m = smooth(points_m, time_s, smooth_hz, LONGEST_GAP_S, starts).points_m
+        points_m = smooth_poses(points_m, time_s, starts, smooth_hz, held_m).points_m
         steps.append(_measured(trace.rig, time_s, "smoothed", "s3", points_m, trace.fixed_px))
     return steps
 

@@ -13,7 +13,7 @@ from binopose.app.outputs import writers as writers_module
 from binopose.app.outputs.files import OutputError
 from binopose.app.outputs.record import Mark, PoseRecord, Recording
 from binopose.app.outputs.writers import OutputWriters
-from binopose.app.smoothing import smooth_files
+from binopose.app.smoothing import smooth_files, smooth_poses
 from binopose.models.bone_lengths import segment_names, segments_of
 from binopose.models.skeleton import BODY17
 
@@ -137,6 +137,24 @@ def test_kept_bone_lengths_are_kept_by_the_last_person(tmp_path: Path) -> None:
     thigh_m = np.linalg.norm(points_m[:, BODY17.index("LeftKnee")] - points_m[:, BODY17.index("LeftHip")], axis=1)
     np.testing.assert_allclose(thigh_m[61:], 0.4, atol=1e-5)
     assert np.abs(thigh_m[:61] - 0.4).min() > 0.01, "the bones of whoever was there before are not touched"
+
+
+def test_bones_do_not_shrink_where_a_joint_goes_to_and_fro() -> None:
+    """An elbow that a detector sees now here, now there: refinement keeps the bones, plain smoothing would not."""
+    time_s = np.arange(FRAMES) / RATE_HZ
+    refined_m = np.tile(BODY_M, (FRAMES, 1, 1))
+    wrist, elbow = BODY17.index("LeftWrist"), BODY17.index("LeftElbow")
+    angle_rad = np.where((np.arange(FRAMES) // 12) % 2, 1.0, -1.0)
+    forearm_m = 0.25 * np.stack([np.sin(angle_rad), np.cos(angle_rad), 0 * angle_rad], axis=1)
+    refined_m[:, wrist] = refined_m[:, elbow] + forearm_m
+    nobody_else = np.zeros(FRAMES, dtype=bool)
+    plain, kept = (
+        smooth_poses(refined_m, time_s, nobody_else, 6.0, held_m).points_m
+        for held_m in (None, np.full(segments_of(BODY17).groups, np.nan))
+    )
+    plain_m, kept_m = (np.linalg.norm(each[:, wrist] - each[:, elbow], axis=1) for each in (plain, kept))
+    assert plain_m.min() < 0.2
+    np.testing.assert_allclose(kept_m, 0.25, atol=1e-3)
 
 
 def test_too_few_frames_for_the_cutoff_is_said(tmp_path: Path) -> None:

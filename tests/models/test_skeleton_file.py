@@ -6,7 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from binopose.models.bone_lengths import LearntLengths, segment_names, segments_of, with_lengths
+from binopose.models.bone_lengths import (
+    LearntLengths,
+    rigid_lengths_m,
+    segment_names,
+    segments_of,
+    with_lengths,
+)
 from binopose.models.skeleton import BODY17
 from binopose.models.skeleton_file import PersonLengths, SkeletonFileError, load_lengths, save_lengths
 from binopose.models.skeleton_fit import SkeletonFit
@@ -16,12 +22,6 @@ SEGMENTS = segments_of(BODY17)
 THIGH = NAMES.index("Knee_Hip")
 RNG = np.random.default_rng(11)
 POSE_M = RNG.normal((0, 0, 3), 0.3, (17, 3))
-
-
-def lengths_of(points_m: np.ndarray) -> np.ndarray:
-    """Of every segment, (S,)."""
-    ends_m = points_m[SEGMENTS.ends]
-    return np.linalg.norm(ends_m[:, 0] - ends_m[:, 1], axis=1)
 
 
 def some_lengths_m() -> np.ndarray:
@@ -73,21 +73,29 @@ def test_the_fit_keeps_known_lengths_also_when_it_forgets_the_person() -> None:
 
 
 def test_poses_with_given_lengths() -> None:
-    wanted_m = some_lengths_m()
-    wanted_m[NAMES.index("Nose_Neck")] = np.nan
+    wanted_m = np.linspace(0.1, 0.5, SEGMENTS.rigid)
+    wanted_m[3] = np.nan
     poses_m = np.stack([POSE_M, POSE_M + RNG.normal(0, 0.1, (17, 3))])
     poses_m[1, BODY17.index("LeftWrist")] = np.nan
-    placed_m = with_lengths(poses_m, wanted_m, BODY17)
-    for before_m, after_m in zip(poses_m, placed_m, strict=True):
-        expected_m = wanted_m[SEGMENTS.group]
-        expected_m = np.where(np.isnan(expected_m), lengths_of(before_m), expected_m)[: SEGMENTS.rigid]
-        found_m = lengths_of(after_m)[: SEGMENTS.rigid]
-        known = np.isfinite(found_m)
-        assert known.sum() >= SEGMENTS.rigid - 1
-        np.testing.assert_allclose(found_m[known], expected_m[known])
-    np.testing.assert_array_equal(placed_m[:, BODY17.index("Pelvis")], poses_m[:, BODY17.index("Pelvis")])
-    unchanged_m = with_lengths(poses_m, np.full(SEGMENTS.groups, np.nan), BODY17)
-    np.testing.assert_allclose(unchanged_m, poses_m, atol=1e-12)
+    placed_m = with_lengths(poses_m, np.tile(wanted_m, (2, 1)), BODY17)
+    found_m = rigid_lengths_m(placed_m, BODY17)
+    known = np.isfinite(found_m)
+    assert known.sum() == 2 * SEGMENTS.rigid - 1
+    expected_m = np.where(np.isnan(wanted_m), found_m, wanted_m)
+    np.testing.assert_allclose(found_m[known], expected_m[known], atol=1e-4)
+    np.testing.assert_array_equal(np.isnan(placed_m), np.isnan(poses_m))
+    np.testing.assert_array_equal(with_lengths(poses_m, np.full((2, SEGMENTS.rigid), np.nan), BODY17), poses_m)
+
+
+def test_a_bone_off_by_a_little_moves_both_ends_alike() -> None:
+    lengths_m = rigid_lengths_m(POSE_M[None], BODY17)
+    forearm = BODY17.rigid_bones.index(("LeftWrist", "LeftElbow"))
+    lengths_m[0, np.arange(SEGMENTS.rigid) != forearm] = np.nan
+    lengths_m[0, forearm] += 0.02
+    moved_m = np.linalg.norm(with_lengths(POSE_M[None], lengths_m, BODY17)[0] - POSE_M, axis=1)
+    ends = [BODY17.index("LeftWrist"), BODY17.index("LeftElbow")]
+    np.testing.assert_allclose(moved_m[ends], 0.01)
+    assert np.count_nonzero(moved_m) == 2
 
 
 def test_file_there_and_back(tmp_path: Path) -> None:
