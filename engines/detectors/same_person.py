@@ -20,6 +20,8 @@ MIN_DISPARITY = -0.05
 TORSO_JOINTS = ("LeftShoulder", "RightShoulder", "LeftHip", "RightHip")
 MIN_CONFIDENCE = 0.3
 IMPOSSIBLE = float("inf")
+# A joint that is hidden in one view may be anywhere.
+MAX_DIFFERENCE = 0.3
 
 
 def rectified_size_px(rectifier: Rectifier, view: int, body: Region) -> float:
@@ -48,7 +50,7 @@ UNKNOWN = Agreement(float("nan"))
 def agreement(rectifier: Rectifier, poses: tuple[Pose2D, Pose2D], bodies: tuple[Region, Region]) -> Agreement:
     """Compare two poses. bodies: the regions around the person in both views.
 
-    Medians, because one view may exchange left and right.
+    The trunk by its median and the limbs both ways, because one view may exchange left and right.
     """
     skeleton = poses[0].skeleton
     torso = np.isin(np.arange(len(skeleton)), [skeleton.index(joint) for joint in TORSO_JOINTS])
@@ -64,12 +66,13 @@ def agreement(rectifier: Rectifier, poses: tuple[Pose2D, Pose2D], bodies: tuple[
     if not np.isfinite(disparity) or disparity < MIN_DISPARITY:
         return Agreement(IMPOSSIBLE)
     as_named, other_way = (
-        _median(np.abs(left_px[seen, 1] - right_px[order][seen, 1] - row_difference * size_px))
+        _mean_bounded((left_px[seen, 1] - right_px[order][seen, 1]) / size_px - row_difference)
         for order in (np.arange(len(skeleton)), skeleton.mirror)
     )
-    return Agreement(float(abs(row_difference)), float(disparity), min(as_named, other_way) / size_px)
+    return Agreement(float(abs(row_difference)), float(disparity), min(as_named, other_way))
 
 
-def _median(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else float("nan")
+def _mean_bounded(differences: np.ndarray) -> float:
+    """Mean size of what is known, none counting for more than MAX_DIFFERENCE; NaN when nothing is known."""
+    known = np.abs(differences[np.isfinite(differences)])
+    return float(np.minimum(known, MAX_DIFFERENCE).mean()) if len(known) else float("nan")

@@ -55,6 +55,7 @@ class World:
     hips_m: dict[str, tuple[float, float, float]]
     hidden: set[tuple[int, str]] = field(default_factory=set)
     raised: set[str] = field(default_factory=set)
+    presence: dict[tuple[int, str], float] = field(default_factory=dict)
     searches: list[int] = field(default_factory=list)
     close_searches: int = 0
 
@@ -104,7 +105,7 @@ class Reader:
             nowhere = Pose2D(np.zeros((17, 2)), np.full(17, 0.05), COCO17)
             return PoseReading(nowhere, 0.1, region)
         pose = Pose2D(self.world.joints_px(view, person), np.full(17, 0.9), COCO17)
-        return PoseReading(pose, 0.95, self.world.body(view, person))
+        return PoseReading(pose, self.world.presence.get((view, person), 0.95), self.world.body(view, person))
 
     def read_both(
         self, pictures: tuple[np.ndarray, np.ndarray], regions: tuple[Region, Region]
@@ -225,9 +226,10 @@ def test_a_view_that_slipped_is_searched_alone_when_the_person_is_hidden_there()
 
 
 def test_of_neighbours_the_pair_that_moves_alike_is_taken() -> None:
-    """Both stand equally high and near; Bob has raised his arms, so that his views are his."""
+    """Both stand equally high and near, and the views prefer different ones; Bob alone has raised his arms."""
     scene = Scene({"anna": (-0.5, 0.1, 3.0), "bob": (0.5, 0.1, 3.0)})
     scene.world.raised = {"bob"}
+    scene.world.presence = {(1, "bob"): 0.6}
     left, right = scene.step()
     assert left == right
 
