@@ -19,6 +19,7 @@ from ..calibration.errors import UserError
 from ..engines.engine import batch_of
 from ..engines.model_file import ModelCard, require_kind
 from ..engines.session import DEVICE_CHOICES, DeviceChoice, Session
+from ..models.trained import denoiser_files
 from .arithmetic import multiply_adds, sgemm_peak
 from .timing import Candidate, Row, interleaved
 
@@ -26,8 +27,6 @@ BATCHES = (1, 10, 64)
 THREADS = (1, 2)
 OPENINGS = 5
 REFERENCE = "published algorithm"
-# Name of the denoisers in the package: that of `export.onnx`.
-SHIPPED = "denoiser-k*.onnx"
 
 # A rig and a person as in a living room.
 FOCAL_PX, BASELINE_M, CENTRE_PX = 900.0, 0.4, (639.5, 359.5)
@@ -43,11 +42,6 @@ class Model:
     session: Session
     card: ModelCard
     threads: int
-
-
-def shipped_models() -> list[Path]:
-    """The denoisers that come with the program."""
-    return sorted((Path(__file__).resolve().parents[1] / "models").rglob(SHIPPED))
 
 
 def open_models(paths: Sequence[Path], device: DeviceChoice, threads: Sequence[int]) -> list[Model]:
@@ -193,7 +187,7 @@ def add_part(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def measure(options: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
     """Rows, and facts for the file."""
-    paths = options.models or shipped_models()
+    paths = options.models or list(denoiser_files().values())
     if not paths:
         raise UserError("no denoiser comes with this program; give a file written by python -m binopose.export.onnx")
     opened = open_models(paths, options.device, options.threads)

@@ -88,12 +88,9 @@ def _recorded(options: argparse.Namespace) -> Setup:
         width, height = recording.sizes_px[0]
 
     def open_pipeline() -> Pipeline:
-        rectifier = Rectifier(rig)
-        return Pipeline(
-            rectifier,
-            open_detector(options.detector, rectifier, engine_choice(options.device)),
-            open_denoiser(DenoiserChoice(options.denoiser)),
-        )
+        rectifier, engine = Rectifier(rig), engine_choice(options.device)
+        detector = open_detector(options.detector, rectifier, engine)
+        return Pipeline(rectifier, detector, open_denoiser(DenoiserChoice(options.denoiser), engine))
 
     return Setup(options.detector, f"{width} x {height}", rig, lambda: StereoRecording(left, right), open_pipeline)
 

@@ -196,11 +196,11 @@ def test_without_files_the_shipped_denoisers_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bench_denoiser, "OPENINGS", 1)
-    monkeypatch.setattr(bench_denoiser, "SHIPPED", "no such file")
+    monkeypatch.setattr(bench_denoiser, "denoiser_files", dict)
     assert bench.main(["denoiser"]) == 2
     assert "give a file" in capsys.readouterr().err
     paths = [write_network(tmp_path / "denoiser-k1.onnx")]
-    monkeypatch.setattr(bench_denoiser, "shipped_models", lambda: paths)
+    monkeypatch.setattr(bench_denoiser, "denoiser_files", lambda: {1: paths[0]})
     rows = measure(["denoiser", "--batches", "1", "--threads", "1", "--seconds", "0.02"], tmp_path)["rows"]
     assert rows[0]["what"] == "denoiser-k1"
 
