@@ -25,7 +25,7 @@ from .stand_ins import install_stand_ins
 
 log = logging.getLogger(__name__)
 
-HEADS = ("RTMCCHead", "SimCCHead", "HeatmapHead", "ViPNASHead")
+HEADS = ("RTMCCHead", "SimCCHead", "HeatmapHead")
 TRANSFORMS = ("LoadImage", "GetBBoxCenterScale", "TopdownAffine", "PackPoseInputs")
 # What MMPose calls joints, where that is not our name in lower case with underscores.
 OTHER_NAMES: dict[str, dict[str, str]] = {
