@@ -339,7 +339,12 @@ def test_exchanged_sides_are_counted(view: int) -> None:
         pair[view] = Pose2D(pose.points_px[other], pose.confidence[other], BODY17)
         found[number] = (pair[0], pair[1])
     quality = observed(PLAIN, found)
-    assert quality.figures(1.0)["frames_with_exchanged_sides"] == pytest.approx(12, abs=1)
+    figures = quality.figures(1.0)
+    assert figures["frames_with_exchanged_sides"] == pytest.approx(12, abs=1)
+    nothing = {"whole_body": 0, "arms": 0, "legs": 0}
+    counted = {("left", "right")[view]: nothing | {"whole_body": figures["frames_with_exchanged_sides"]}}
+    assert figures["exchanged_sides"] == {"left": nothing, "right": nothing} | counted
+    assert (figures["outliers"], figures["reacquisitions"]) == ({"joints": 0, "frames": 0}, 0)
     assert any("exchanged left and right of the person" in warning for warning in quality.warnings())
 
 
