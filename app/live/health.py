@@ -62,7 +62,8 @@ class CalibrationWatch:
         """What the views say of the calibration."""
         relative = self.relative
         if np.isnan(relative):
-            return Health("amber", "calibration not checked yet: nobody was seen in both views")
+            seen = "being checked" if self._relative else "not checked yet: nobody was seen in both views"
+            return Health("amber", f"calibration {seen}")
         if relative <= SUSPECT_RESIDUAL:
             return Health("green", "")
         rows_px = np.stack(self._rows_px)
