@@ -83,7 +83,7 @@ class DualDiffusionDenoiser:
         problem = _unfit(rig, raw.points_m[observed])
         if problem is None:
             points_m, sigma_m = self._network(rig, left, right, raw, observed)
-            problem = _unbelievable(points_m, fitted.points_m, observed)
+            problem = _unbelievable(points_m, sigma_m, fitted.points_m, observed)
             if problem is None:
                 vague = ~observed & (sigma_m.max(axis=1) > VAGUE_M)
                 points_m[vague], sigma_m[vague] = np.nan, np.nan
@@ -125,6 +125,8 @@ def _symmetric_offsets(hypotheses: int) -> np.ndarray:
 
 def _unfit(rig: RectifiedRig, points_m: np.ndarray) -> str | None:
     """Why the network is not to be asked, or None. points_m: (N, 3) observed joints."""
+    if not len(points_m):
+        return "no joint was observed in both views"
     distance_m = float(np.median(points_m[:, 2]))
     if not DISTANCE_LIMITS_M[0] <= distance_m <= DISTANCE_LIMITS_M[1]:
         return "a person is closer or farther than the denoiser knows ({:g} to {:g} m)".format(*DISTANCE_LIMITS_M)
@@ -136,9 +138,9 @@ def _unfit(rig: RectifiedRig, points_m: np.ndarray) -> str | None:
     return None
 
 
-def _unbelievable(points_m: np.ndarray, fitted_m: np.ndarray, observed: np.ndarray) -> str | None:
-    """Why the answer of the network cannot be right, or None. points_m, fitted_m: (J, 3); observed: (J,)."""
-    if not np.isfinite(points_m).all():
+def _unbelievable(points_m: np.ndarray, sigma_m: np.ndarray, fitted_m: np.ndarray, observed: np.ndarray) -> str | None:
+    """Why the answer of the network cannot be right, or None. points_m, sigma_m, fitted_m: (J, 3); observed: (J,)."""
+    if not (np.isfinite(points_m).all() and np.isfinite(sigma_m).all()):
         return "the denoiser gave no number"
     moved_m = np.linalg.norm(points_m - fitted_m, axis=1)[observed]
     if np.median(moved_m) > FARTHEST_CORRECTION_M:
