@@ -120,7 +120,9 @@ def train(config: TrainingConfig, folder: Path, place: Place, threads: int) -> N
 
         trainer.run(every_step)
     if leads:
-        save_weights(folder / "denoiser.npz", trainer.average, run_facts(config, trainer))
+        network = trainer.average
+        network.config = dataclasses.replace(network.config, **dataclasses.asdict(config.release))
+        save_weights(folder / "denoiser.npz", network, run_facts(config, trainer))
 
 
 def run_facts(config: TrainingConfig, trainer: Trainer) -> dict[str, Any]:

@@ -26,9 +26,6 @@ from .skeleton_layer import SkeletonLayer
 
 # The published scaling of depth: z times baseline over this.
 PUBLISHED_BASELINE_M = 0.4
-# Trained on simulated detections the stated sigma holds for them; those of the two development files err by this much
-# more than they look (their detectors' joints are not where the truth has them, frame after frame).
-REAL_SIGMA = 1.3
 # Unit of what the network predicts: corrections are centimetres, not metres.
 CORRECTION_M = 0.05
 SIGMA_M = 0.015
@@ -42,7 +39,9 @@ class DenoiserConfig:
 
     scaling: "noise" expresses depth as what the baseline makes of it, in the frame of the line of sight, and predicts a
     correction; "published" multiplies z by baseline / 0.4 m and predicts the pose. fit_iterations: steps of the
-    bone-length layer in front (0: none). The booleans say which conditions are given.
+    bone-length layer in front (0: none). The booleans say which conditions are given. correction_share: how much of the
+    network's correction is applied on top of learnt bone lengths, sigma_scale: factor on the stated sigma; both 1 in
+    training and set afterwards, as real detections are not quite the simulated ones.
     """
 
     width: int = 80
@@ -57,6 +56,8 @@ class DenoiserConfig:
     lengths: bool = True
     confidence: bool = True
     epipolar: bool = True
+    correction_share: float = 1.0
+    sigma_scale: float = 1.0
 
 
 PAPER = DenoiserConfig(
@@ -171,7 +172,9 @@ class Denoiser(nn.Module):
         joint, body, sigma = self._trunk(torch.cat(features, dim=-1), facts)
         assert body is not None
         scale = torch.stack([torch.ones_like(gain), torch.ones_like(gain), gain], dim=-1)  # (B, 1, 3)
-        points_m = fitted_m + (CORRECTION_M * scale * (joint + body)) @ turn
+        told = (seen.lengths_m.amax(dim=1) > 0).to(left.dtype)
+        share = 1 - (1 - self.config.correction_share) * told
+        points_m = fitted_m + (CORRECTION_M * share[:, None, None] * scale * (joint + body)) @ turn
         sigma = SIGMA_M * scale * sigma
         return Estimate(points_m, ((sigma * sigma) @ (turn * turn)).sqrt())
 
@@ -275,7 +278,7 @@ class Denoiser(nn.Module):
             return torch.cat(project(estimates[-1].points_m, seen.baseline_m), dim=-1)
 
         ddim(torch.cat([left, right], dim=-1), schedule, predict)
-        return Estimate(estimates[-1].points_m, REAL_SIGMA * estimates[0].sigma_m)
+        return Estimate(estimates[-1].points_m, self.config.sigma_scale * estimates[0].sigma_m)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -17,6 +17,10 @@ from ...calibration.errors import UserError
 from .denoiser import Denoiser, DenoiserConfig
 
 FORMAT = "binopose denoiser weights 1"
+# What zipfile and numpy raise on damaged or other files; NotImplementedError is a zip of a kind that they do not know.
+_UNREADABLE = (
+    OSError, KeyError, ValueError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def save_weights(path: Path, network: Denoiser, facts: dict[str, Any]) -> None:
@@ -32,7 +36,10 @@ def save_weights(path: Path, network: Denoiser, facts: dict[str, Any]) -> None:
 def load_weights(path: Path) -> tuple[Denoiser, dict[str, Any]]:
     """The network of a weights file, ready to evaluate, and its facts. Raises UserError naming the file and problem."""
     try:
-        with np.load(path, allow_pickle=False) as content:
+        content = np.load(path, allow_pickle=False)
+        if not isinstance(content, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with content:
             about = json.loads(str(content["about"]))
             weights = {
                 name.removeprefix("weight."): torch.from_numpy(content[name])
@@ -41,13 +48,14 @@ def load_weights(path: Path) -> tuple[Denoiser, dict[str, Any]]:
             }
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected denoiser weights") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{path}: cannot be read as denoiser weights: {error}") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise UserError(f'{path}: expected "{FORMAT}", found another format')
     try:
         network = Denoiser(DenoiserConfig(**about["network"]))
         network.load_state_dict(weights)
-    except (TypeError, RuntimeError, KeyError) as error:
+        facts = about["facts"]
+    except (TypeError, ValueError, RuntimeError, KeyError, ZeroDivisionError) as error:
         raise UserError(f"{path}: its weights do not fit this version of the network: {error}") from None
-    return network.eval(), about["facts"]
+    return network.eval(), facts

@@ -48,6 +48,14 @@ class Optimisation:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """What is set after training, from real detections; see `DenoiserConfig`."""
+
+    correction_share: float = 0.8
+    sigma_scale: float = 1.3
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """A whole run. preset: where `network` starts from; motion: path of the motion data, beside the config or absolute;
     benchmark: files to validate on while training (never trained on); validate_every, keep_every: steps."""
@@ -63,6 +71,7 @@ class TrainingConfig:
     rigs: RigVariation = field(default_factory=RigVariation)
     noise: NoiseVariation = field(default_factory=NoiseVariation)
     lengths: LengthVariation = field(default_factory=LengthVariation)
+    release: Release = field(default_factory=Release)
 
 
 def load_config(path: Path) -> TrainingConfig:

@@ -185,7 +185,7 @@ def _differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
     if isinstance(saved, dict) and isinstance(wanted, dict):
         found = []
         for key in sorted(set(saved) | set(wanted)):
-            if name or key not in ("motion", "benchmark", "validate_every", "keep_every"):
+            if name or key not in ("motion", "benchmark", "validate_every", "keep_every", "release"):
                 found += _differences(saved.get(key), wanted.get(key), f"{name}.{key}" if name else key)
         return found
     return [] if saved == wanted else [f"{name}: {saved} there, {wanted} here"]
