@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -17,7 +18,16 @@ def missing(reason: str) -> NoReturn:
     """Skip a test whose data are absent; on CI, which must have them, fail."""
     if REQUIRED:
         pytest.fail(f"{reason} (BINOPOSE_REQUIRE_DATA=1 asks for it)")
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def need_torch() -> None:
+    """Skip the calling module where torch is absent; where it is not, one thread, which small tensors do best with."""
+    if importlib.util.find_spec("torch") is None:
+        missing('torch is not installed: pip install -e ".[train]"')
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def find_shared_data() -> Path | None:
