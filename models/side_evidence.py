@@ -175,14 +175,19 @@ class BodyEvidence:
         width_m = np.linalg.norm(left_m, axis=-1)
         sure = width_m / np.hypot(width_m, 2 * depth_sigma_m)  # of the direction of shoulders and of hips
         twist = _preference(2 * forward[0] @ forward[1].T * sure[0][:, None] * sure[1])
-        chosen_m = limbs_m[1][:, np.arange(3), VARIANTS]  # (side, state, place, 3)
-        hip_m, knee_m, ankle_m = np.moveaxis(chosen_m, 2, 0)
-        axis_m = ankle_m - hip_m
-        share = ((knee_m - hip_m) * axis_m).sum(axis=-1) / np.maximum((axis_m**2).sum(axis=-1), 1e-6)
-        bend_m = knee_m - hip_m - share[..., None] * axis_m
         hips = VARIANTS[:, 0]
-        knees = _preference(sure[1][hips] * (bend_m * forward[1][hips]).sum(axis=-1) / bend_sigma_m[1][hips])
+        knees = _preference(
+            sure[1][hips] * (_knee_bends_m(limbs_m[1]) * forward[1][hips]).sum(axis=-1) / bend_sigma_m[1][hips]
+        )
         return knees.sum(axis=0), face[:, None] + twist
+
+
+def _knee_bends_m(legs_m: np.ndarray) -> np.ndarray:
+    """From the line through hip and ankle to the knee for every leg state. (side, place, 4, 3) -> (side, states, 3)."""
+    hip_m, knee_m, ankle_m = np.moveaxis(legs_m[:, np.arange(3), VARIANTS], 2, 0)
+    axis_m = ankle_m - hip_m
+    share = ((knee_m - hip_m) * axis_m).sum(axis=-1) / np.maximum((axis_m**2).sum(axis=-1), 1e-6)
+    return knee_m - hip_m - share[..., None] * axis_m
 
 
 def _trunk_m(limbs_m: np.ndarray) -> np.ndarray:
@@ -204,5 +209,5 @@ def _depth_sigma_m(rig: RectifiedRig, limbs_m: np.ndarray, disparity_noise_px: f
 
 
 def _preference(evidence: np.ndarray) -> np.ndarray:
-    """Cost that grows as `evidence` turns negative, 0 where there is none (NaN)."""
+    """Cost that grows as `evidence` turns negative; where there is none (NaN) that of evidence 0."""
     return ANATOMY_WEIGHT * np.nan_to_num(np.log1p(np.exp(-np.clip(evidence, -4, 4))), nan=np.log(2.0))

@@ -32,7 +32,7 @@ BEAM = 8
 # times so many times more for part of a limb; and the price for every frame in which both views exchange a limb.
 CHANGE_COST = 4.0
 PRESENCE_COST = 0.3
-PART_FACTOR = 1.0
+PART_FACTOR = 2.0
 BOTH_VIEWS_COST = 0.3
 
 # The filter that tells where joints go: gains for place and speed.

@@ -42,7 +42,8 @@ examples:
 
 in OUT:
   poses.npz     points_m (N,17,3), confidence, sigma_m, timestamp_s, frame; NaN means "no pose"; and on the way there
-                raw_points_m (triangulated) and refined_points_m (before smoothing)
+                raw_points_m (triangulated) and refined_points_m (before smoothing); marks: 1 left and right were put
+                right, 2 joints were left out as outliers, 4 the person is back or another one, 8 gaps were filled
   poses.csv     the same as a table          poses.trc  for OpenSim (y up)
   overlay.mp4   what was found, drawn        summary.json  figures and warnings
   report/report.html   with --report: each step of the way measured, what looks wrong first

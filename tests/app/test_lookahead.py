@@ -137,7 +137,7 @@ def test_half_of_one_and_half_of_another_is_nobody() -> None:
         left, right = found
         assert right is not None
         if 40 <= number < 43:
-            right.points_px[upper] += [-90, 110]
+            right.points_px[upper] += [0, 110]
         return left, right
 
     missing = [n for n, result in enumerate(results(mix)) if result.person is None]
