@@ -33,6 +33,7 @@ class Spoilt:
     """The simulated detector, with something done to what it gives."""
 
     name = "spoilt"
+    device = "cpu"
     skeleton = BODY17
 
     def __init__(self, spoil: Callable[[int, Detections], Detections]) -> None:
