@@ -82,6 +82,10 @@ class SkeletonDenoiser:
         points_m, sigma_m = self._fit.refine(raw.points_m, raw.confidence, raw.sigma_m)
         return Pose3D(points_m, raw.confidence, sigma_m, raw.skeleton, raw.timestamp_s)
 
+    def settle(self, points_m: np.ndarray, sigma_m: np.ndarray) -> np.ndarray:
+        """Another's estimate of the pose, pulled toward the person's bone lengths; see `SkeletonFit.settle`."""
+        return self._fit.settle(points_m, sigma_m)
+
     def reset(self) -> None:
         """Forget the bone lengths, except for those known beforehand."""
         self._fit.reset()

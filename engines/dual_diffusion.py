@@ -87,6 +87,9 @@ class DualDiffusionDenoiser:
             if problem is None:
                 vague = ~observed & (sigma_m.max(axis=1) > VAGUE_M)
                 points_m[vague], sigma_m[vague] = np.nan, np.nan
+                # The network leaves centimetres of the lengths; from so near the fit takes them at little cost.
+                if self.lengths.settled_m.any():
+                    points_m = self._refiner.settle(points_m, sigma_m)
                 return Pose3D(points_m, raw.confidence, sigma_m, raw.skeleton, raw.timestamp_s)
         if problem not in self._complaints:
             self._complaints.add(problem)

@@ -100,6 +100,13 @@ class SkeletonFit:
         self._last_m = refined_m
         return refined_m, refined_sigma_m
 
+    def settle(self, points_m: np.ndarray, sigma_m: np.ndarray) -> np.ndarray:
+        """An estimate of the same moment by other means, pulled toward the lengths learnt so far; teaches nothing.
+
+        points_m, sigma_m: (J, 3), NaN where there is none, which stays. Returns points (J, 3).
+        """
+        return self._fit(points_m, sigma_m)[0]
+
     def _infer_missing(self, points_m: np.ndarray, sigma_m: np.ndarray, observed: np.ndarray) -> None:
         """Place joints that were not observed, in place: from the trunk and head, else as last seen on their parent."""
         hips_m, shoulders_m = points_m[self._hips].mean(axis=0), points_m[self._shoulders].mean(axis=0)
