@@ -131,7 +131,7 @@ def test_demo_reports_its_error_and_refining_helps(tmp_path: Path, capsys: pytes
     )
     assert refined_mm < triangulated_mm < 60
     assert f"triangulated {triangulated_mm:.1f} mm" in said
-    assert f"refined (skeleton) {refined_mm:.1f} mm" in said
+    assert f"refined (dual-diffusion) {refined_mm:.1f} mm" in said
 
 
 def test_demo_in_the_world_frame_stands_on_the_floor(tmp_path: Path) -> None:
