@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed as distributed
@@ -94,14 +94,13 @@ def train(config: TrainingConfig, folder: Path, place: Place, threads: int) -> N
     leads = place.rank == 0
     validation = Validation(config, trainer) if leads else None
     log = Log(folder / "log.csv", trainer.step)
-    stop = _StopAfterStep()
     if leads:
         write_json(folder / "run.json", {"config": to_table(config), "code": code_version(), "threads": threads})
         _greet(trainer, checkpoint)
     started_s, first = time.monotonic(), trainer.step
     total = config.training.steps * config.training.batch
     running = _Means()
-    with progress(total if leads else None, "train", "samples") as bar:
+    with _StopAfterStep() as stop, progress(total if leads else None, "train", "samples") as bar:
         bar.update(trainer.step * config.training.batch)
 
         def every_step(result: Losses) -> None:
@@ -142,12 +141,20 @@ def code_version() -> str:
 
 
 class _StopAfterStep:
-    """Ctrl-C and SIGTERM end the run after the step they fall into, with a checkpoint."""
+    """While it is entered, Ctrl-C and SIGTERM end the run after the step they fall into, with a checkpoint."""
 
     def __init__(self) -> None:
         self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._request)
+            self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _request(self, _number: int, _frame: object) -> None:
         self.requested = True

@@ -55,8 +55,7 @@ class MotionData:
         # World z up to camera-like y down: (x, y, z) -> (x, -z, y).
         metres = poses.astype(np.float32)[..., [0, 2, 1]] * np.array([1, -1, 1], np.float32) * np.float32(TENTH_MM)
         self._poses = torch.from_numpy(np.ascontiguousarray(metres))  # (2, N, J, 3)
-        clips = json.loads(str(fields["clips"]))
-        clip = fields["clip_id"]
+        clips, clip = fields["clips"], fields["clip_id"]
         self.starts = np.searchsorted(clip, np.arange(len(clips)))
         self.lengths = np.bincount(clip, minlength=len(clips))
         groups = np.unique([entry["group"] for entry in clips], return_inverse=True)[1]
@@ -85,16 +84,39 @@ def _read(path: Path) -> dict[str, Any]:
                 raise UserError(
                     f"{path}: {missing[0]}: expected a field of that name, found {', '.join(content.files)}"
                 )
-            fields = {name: content[name] for name in _FIELDS}
+            fields: dict[str, Any] = {name: content[name] for name in _FIELDS}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected the motion data .npz") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as motion data: {error}") from None
     frames = len(fields["clip_id"]) if fields["clip_id"].ndim else 0
     for name in ("pose_tenth_mm", "pose_mhad_tenth_mm"):
         if fields[name].shape != (frames, len(BODY17), 3):
             raise UserError(f"{path}: {name}: expected shape ({frames}, {len(BODY17)}, 3), found {fields[name].shape}")
+        if not np.isfinite(fields[name]).all():
+            raise UserError(f"{path}: {name}: expected finite numbers, found NaN or infinity")
+    fields["clips"] = _clips(path, str(fields["clips"]), fields["clip_id"])
     return fields
+
+
+def _clips(path: Path, text: str, clip: np.ndarray) -> list[dict[str, Any]]:
+    """The list of clips, which the clip numbers of the frames (N,) have to fit."""
+    try:
+        clips = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path}: clips: expected JSON, found {text[:40]!r} ({error})") from None
+    if not isinstance(clips, list) or not all(isinstance(entry, dict) and "group" in entry for entry in clips):
+        raise UserError(f'{path}: clips: expected a list of clips with a "group" each, found {text[:40]!r}')
+    if len(clips) < VALIDATION_EVERY:
+        raise UserError(
+            f"{path}: clips: expected at least {VALIDATION_EVERY}, found {len(clips)}: "
+            f"one in {VALIDATION_EVERY} is kept to validate on"
+        )
+    if clip.dtype.kind not in "iu" or not np.array_equal(np.unique(clip), np.arange(len(clips))):
+        raise UserError(f"{path}: clip_id: expected frames of each of the {len(clips)} clips, numbered from 0")
+    if (np.diff(clip) < 0).any():
+        raise UserError(f"{path}: clip_id: expected the frames clip after clip, found them mixed")
+    return clips
 
 
 def vary_bodies(poses: Tensor, variation: BodyVariation, generator: torch.Generator) -> Tensor:

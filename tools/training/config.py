@@ -80,9 +80,33 @@ def load_config(path: Path) -> TrainingConfig:
     preset = table.get("preset", "own")
     base = {"network": PAPER} if preset == "paper" else {}
     config = _from_table(TrainingConfig, table, str(path), path.parent, base)
-    if config.training.steps < 1 or config.training.batch < 1:
-        raise ConfigError(f"{path}: training.steps, training.batch: expected at least 1")
+    _check(config, str(path))
     return config
+
+
+def _check(config: TrainingConfig, where: str) -> None:
+    """Raise ConfigError for values that no run can have."""
+    counts = {
+        "training.steps": config.training.steps, "training.batch": config.training.batch,
+        "validate_every": config.validate_every, "keep_every": config.keep_every,
+        "network.layers": config.network.layers, "network.heads": config.network.heads,
+    }  # fmt: skip
+    for name, count in counts.items():
+        if count < 1:
+            raise ConfigError(f"{where}: {name}: expected at least 1, found {count}")
+    width, heads = config.network.width, config.network.heads
+    # Half of the embedding are sines, half cosines, of more than one wavelength.
+    if width < 4 or width % 2 or width % heads:
+        raise ConfigError(f"{where}: network.width: expected an even multiple of {heads} heads, found {width}")
+    drawn = {
+        "rigs.baseline_m": config.rigs.baseline_m, "rigs.distance_m": config.rigs.distance_m,
+        "noise.across_m": config.noise.across_m, "noise.depth_ratio": config.noise.depth_ratio,
+        "noise.freedom": config.noise.freedom, "noise.gross_factor": config.noise.gross_factor,
+        "lengths.error_m": config.lengths.error_m,
+    }  # fmt: skip
+    for name, (low, high) in drawn.items():
+        if not 0 < low <= high:
+            raise ConfigError(f"{where}: {name}: expected 0 < lower <= upper limit, found {low:g}, {high:g}")
 
 
 def to_table(value: Any) -> Any:

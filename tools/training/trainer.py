@@ -23,6 +23,7 @@ from .config import TrainingConfig, to_table
 from .objective import Losses, losses
 
 CHECKPOINT_VERSION = 1
+_FIELDS = {"config", "step", "network", "average", "optimiser", "generator"}
 PUBLISHED_STEPS = 26
 
 
@@ -156,7 +157,7 @@ class Trainer:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # noqa: BLE001  torch raises whatever the damaged bytes lead to
             raise CheckpointError(f"{path}: not a readable checkpoint ({type(error).__name__}: {error})") from None
-        if not isinstance(content, dict) or content.get("version") != CHECKPOINT_VERSION:
+        if not isinstance(content, dict) or content.get("version") != CHECKPOINT_VERSION or _FIELDS - content.keys():
             raise CheckpointError(f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}")
         differing = _differences(content["config"], to_table(self.config))
         if differing:
@@ -168,10 +169,13 @@ class Trainer:
             raise CheckpointError(
                 f"{path}: it was trained with {len(content['generator'])} processes; continue with as many"
             )
-        self.network.load_state_dict(content["network"])
-        self.average.load_state_dict(content["average"])
-        self._optimiser.load_state_dict(content["optimiser"])
-        self._generator.set_state(content["generator"][self.place.rank])
+        try:
+            self.network.load_state_dict(content["network"])
+            self.average.load_state_dict(content["average"])
+            self._optimiser.load_state_dict(content["optimiser"])
+            self._generator.set_state(content["generator"][self.place.rank])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path}: it does not fit this version of the program: {error}") from None
         self.step = content["step"]
 
     def run(self, every_step: Callable[[Losses], None]) -> None:

@@ -64,8 +64,11 @@ def load_views(path: Path) -> Views:
         if benchmark.scored[sample]:
             rows.append((left, right, np.array(rig.baseline_m), lengths.settled_m, truth_m))
     left, right, baseline_m, lengths_m, truth_m = (np.stack(column) for column in zip(*rows, strict=True))
-    tensors = (torch.tensor(value, dtype=torch.float32) for value in (left, right, baseline_m, lengths_m))
-    return Views(*tensors, truth_m)
+
+    def tensor(column: np.ndarray) -> Tensor:
+        return torch.tensor(column, dtype=torch.float32)
+
+    return Views(tensor(left), tensor(right), tensor(baseline_m), tensor(lengths_m), truth_m)
 
 
 def score_views(network: Denoiser, views: Views, streaming: bool, schedule: Schedule | None = None) -> Scores:
