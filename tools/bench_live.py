@@ -23,6 +23,7 @@ import numpy as np
 
 from ..app.commands import live
 from ..app.console import print_line
+from ..app.factory import DenoiserChoice
 from ..app.live.session import LiveSession
 from ..app.recording import StereoRecording
 from ..calibration.errors import UserError
@@ -174,7 +175,7 @@ def add_part(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--headless", action="store_true", help="without window")
     parser.add_argument("--record", type=Path, metavar="DIR", help="record meanwhile")
     parser.add_argument("--detector", default="blazepose", metavar="NAME|FILE", help="(default: %(default)s)")
-    parser.add_argument("--denoiser", default="skeleton", metavar="NAME", help="(default: %(default)s)")
+    parser.add_argument("--denoiser", default=DenoiserChoice.name, metavar="NAME", help="(default: %(default)s)")
     parser.set_defaults(measure=measure)
 
 
