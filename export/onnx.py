@@ -11,6 +11,7 @@ import io
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,21 +41,31 @@ def export_denoiser(
 
     steps: K; batch: fixed number of poses at once, None for any; run: which training the weights are from. What is
     constant for given steps (schedule, embeddings, adjacency) is folded; the reference answers are float64's.
+    Raises UserError when the package onnx is missing.
     """
+    onnx = _load_onnx()
     example = tuple(torch.tensor(value) for value in random_inputs(batch or 2, seed=1).values())
     axes = {} if batch else {name: {0: "batch"} for name in (*DENOISER_INPUTS, *DENOISER_OUTPUTS)}
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # The exporter that traces is marked as old; it gives the same graph in a tenth of the time.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # It warns that numbers of joints and heads become constants, which they are.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # pyright: ignore[reportPrivateImportUsage]
         torch.onnx.export(
-            FusedDenoiser(network, steps).float(), example, buffer, input_names=list(DENOISER_INPUTS),
+            FusedDenoiser(network, steps).float(), example, buffer,  # pyright: ignore[reportArgumentType]
+            input_names=list(DENOISER_INPUTS),
             output_names=list(DENOISER_OUTPUTS), dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     card = ModelCard(
         "denoiser", BODY17.joints, steps, run, sha256_of(weights), reference_answers(network, steps, batch)
     )
-    _write_with_card(buffer.getvalue(), card, path)
+    model = onnx.load_from_string(buffer.getvalue())
+    for key, value in card.to_metadata().items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
 
 
 def reference_answers(network: Denoiser, steps: int, batch: int | None = None) -> Reference:
@@ -73,17 +84,12 @@ def double_answers(network: Denoiser, steps: int, inputs: dict[str, np.ndarray])
     return {name: value.numpy() for name, value in zip(DENOISER_OUTPUTS, answers, strict=True)}
 
 
-def _write_with_card(graph: bytes, card: ModelCard, path: Path) -> None:
+def _load_onnx() -> Any:
+    """The package, which torch's exporter needs as well."""
     try:
-        onnx = importlib.import_module("onnx")
+        return importlib.import_module("onnx")
     except ImportError:
         raise UserError('onnx: not installed; pip install "binopose[train]"') from None
-    model = onnx.load_from_string(graph)
-    for key, value in card.to_metadata().items():
-        model.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(model)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(model.SerializeToString())
 
 
 def main(arguments: list[str] | None = None) -> int:
