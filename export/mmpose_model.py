@@ -25,6 +25,8 @@ from .stand_ins import install_stand_ins
 
 log = logging.getLogger(__name__)
 
+# Networks whose exported graph was another network than the original (hundreds of pixels off on some pictures).
+UNFAITHFUL_BACKBONES = ("ViPNAS_ResNet", "ViPNAS_MobileNetV3")
 HEADS = ("RTMCCHead", "SimCCHead", "HeatmapHead")
 TRANSFORMS = ("LoadImage", "GetBBoxCenterScale", "TopdownAffine", "PackPoseInputs")
 # What MMPose calls joints, where that is not our name in lower case with underscores.
@@ -188,6 +190,9 @@ def read_format(path: Path, settings: Any, network: Any) -> tuple[PoseFormat, tu
         raise ExportError(
             f"{path}: its head {head} is not supported, only {', '.join(HEADS)}; choose a model with one of these"
         )
+    backbone = type(network.backbone).__name__
+    if backbone in UNFAITHFUL_BACKBONES:
+        raise ExportError(f"{path}: its backbone {backbone} does not survive the export; choose another model")
     try:
         steps = {step["type"]: step for step in settings.test_dataloader.dataset.pipeline}
         affine = steps["TopdownAffine"]
