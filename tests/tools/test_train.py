@@ -204,11 +204,13 @@ def test_finished_run_is_not_run_again(config: Path, tmp_path: Path, monkeypatch
     assert same(first, weights(tmp_path / "run"))
 
 
-def test_paths_and_reporting_may_change_on_resuming(config: Path, tmp_path: Path) -> None:
+def test_what_is_around_a_run_may_change_on_resuming(config: Path, tmp_path: Path) -> None:
     assert run(config, tmp_path / "run") == 0
     with_settings(config, "validate_every = 2", "validate_every = 5")
+    with_settings(config, "[training]", "[release]\nsigma_scale = 1.75\n[training]")
     (tmp_path / "motion.npz").rename(tmp_path / "moved.npz")
     assert run(config, tmp_path / "run", "--motion", str(tmp_path / "moved.npz")) == 0
+    assert load_weights(tmp_path / "run" / "denoiser.npz")[0].config.sigma_scale == 1.75
 
 
 def broken_checkpoint(kind: str, path: Path, config: Path) -> None:
