@@ -9,6 +9,7 @@ import argparse
 import importlib
 import io
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,9 @@ def export_denoiser(
 
     steps: K; batch: fixed number of poses at once, None for any; run: which training the weights are from. What is
     constant for given steps (schedule, embeddings, adjacency) is folded; the reference answers are float64's.
-    Raises UserError when the package onnx is missing.
+    Raises UserError when the package onnx or onnxruntime is missing.
     """
-    onnx = _load_onnx()
+    onnx, runtime = _load("onnx", "train"), _load("onnxruntime", "cpu")
     example = tuple(torch.tensor(value) for value in random_inputs(batch or 2, seed=1).values())
     axes = {} if batch else {name: {0: "batch"} for name in (*DENOISER_INPUTS, *DENOISER_OUTPUTS)}
     buffer = io.BytesIO()
@@ -60,7 +61,7 @@ def export_denoiser(
     card = ModelCard(
         "denoiser", BODY17.joints, steps, run, sha256_of(weights), reference_answers(network, steps, batch)
     )
-    model = onnx.load_from_string(buffer.getvalue())
+    model = onnx.load_from_string(_simplified(runtime, buffer.getvalue()))
     for key, value in card.to_metadata().items():
         model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model)
@@ -84,12 +85,26 @@ def double_answers(network: Denoiser, steps: int, inputs: dict[str, np.ndarray])
     return {name: value.numpy() for name, value in zip(DENOISER_OUTPUTS, answers, strict=True)}
 
 
-def _load_onnx() -> Any:
-    """The package, which torch's exporter needs as well."""
+def _simplified(runtime: Any, graph: bytes) -> bytes:
+    """The graph after ONNX Runtime's basic passes: constants folded, nodes merged, standard operators alone.
+
+    They would else run at every opening, where they take longer than everything else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "simplified.onnx"
+        options = runtime.SessionOptions()
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(target)
+        options.intra_op_num_threads = 1
+        runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return target.read_bytes()
+
+
+def _load(package: str, extra: str) -> Any:
     try:
-        return importlib.import_module("onnx")
+        return importlib.import_module(package)
     except ImportError:
-        raise UserError('onnx: not installed; pip install "binopose[train]"') from None
+        raise UserError(f'{package}: not installed; pip install "binopose[{extra}]"') from None
 
 
 def main(arguments: list[str] | None = None) -> int:

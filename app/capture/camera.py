@@ -275,6 +275,12 @@ class CameraThread:
             if self._stop.is_set():
                 return
             listeners = self._listeners
+        # Before anybody can act on the frame: what comes of it must not be recorded earlier than the frame itself.
+        for listener in listeners:
+            listener(frame)
+        with self._changed:
+            if self._stop.is_set():
+                return
             if not self._taken and not listeners:
                 self._unseen += 1
             self._frame, self._taken = frame, False
@@ -285,5 +291,3 @@ class CameraThread:
             self._newest_s = frame.timestamp_s
             self._state = CameraState.RUNNING
             self._changed.notify_all()
-        for listener in listeners:
-            listener(frame)

@@ -131,6 +131,8 @@ class LiveRecorder:
         """Record the pose of a pair; returns at once."""
         record = self._reference.record(result)
         record = replace(record, timestamp_s=record.timestamp_s - self._time_zero_s)
+        if self._streams and record.timestamp_s < 0:
+            return  # seen before the recording began: its pictures are not in it
         # The pictures are none of this thread's business, and waiting with them would take memory.
         result = replace(result, pair=replace(result.pair, left=_NO_PICTURE, right=_NO_PICTURE))
         if not self._put(POSE_BYTES, partial(self._write_pose, record, result, latency_ms)):
