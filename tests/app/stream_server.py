@@ -54,8 +54,8 @@ class Faults:
     """What goes wrong, changed while the server runs.
 
     stalled: the connection stays and nothing comes; trickling: single bytes come and never a picture; corrupt: pictures
-    are noise; truncated: pictures lack their second half; backlog: so many pictures are sent in one burst; dropped: share
-    of the pictures that are never sent.
+    are noise; truncated: pictures lack their second half; backlog: so many pictures are sent in one burst; dropped:
+    share of the pictures that are never sent.
     """
 
     stalled: bool = False
