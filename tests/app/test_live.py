@@ -233,7 +233,8 @@ def test_a_snapshot_is_what_the_window_shows(tmp_path: Path, monkeypatch: pytest
         live_.session._obey("s")
     files = list(tmp_path.glob("*.png"))
     assert len(files) == 2
-    assert all(np.array_equal(cv2.imread(str(path)), picture) for path in files)
+    kept = [cv2.imread(str(path)) for path in files]
+    assert all(image is not None and np.array_equal(image, picture) for image in kept)
 
 
 # What goes wrong: a visible state, and everything as before when it is over

@@ -55,6 +55,7 @@ def jpeg(number: int) -> bytes:
 def frame(number: int, timestamp_s: float, encoded: bool = True) -> CapturedFrame:
     data = jpeg(number)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
     return CapturedFrame(image, timestamp_s, number, data if encoded else None)
 
 

@@ -34,7 +34,7 @@ def test_a_delayed_camera_shows_what_was_a_moment_ago() -> None:
     apart = []
     with (
         StreamProcess(StreamSet((jpegs, jpegs), virtual_rig(0)), rate_hz=20.0, delay_s=0.1) as players,
-        open_stereo(*players.urls) as capture,
+        open_stereo(players.urls[0], players.urls[1]) as capture,
     ):
         capture.wait_until_running()
         while len(apart) < 12:
