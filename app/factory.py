@@ -21,6 +21,7 @@ from .weights_cache import fetch_with_progress, user_cache_dir
 DENOISERS = (DualDiffusionDenoiser.name, SkeletonDenoiser.name, NoDenoiser.name)
 DETECTORS = tuple(REGISTRY)
 MODEL_SUFFIXES = (".onnx", ".engine", ".zip")
+DENOISER_SUFFIXES = (".onnx", ".engine", ".npz")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ def open_denoiser(choice: DenoiserChoice, engine: EngineChoice | None = None) ->
 
 def _denoiser_file(choice: DenoiserChoice) -> Path:
     path = Path(choice.name)
-    if path.suffix.lower() in MODEL_SUFFIXES:
+    if path.suffix.lower() in DENOISER_SUFFIXES:
         return path
     if choice.name != DualDiffusionDenoiser.name:
         raise UserError(
-            f'denoiser: expected one of {", ".join(DENOISERS)} or an exported denoiser (.onnx), found "{choice.name}"'
+            f"denoiser: expected one of {', '.join(DENOISERS)} or a denoiser as .onnx, .engine or .npz, "
+            f'found "{choice.name}"'
         )
     files = denoiser_files()
     if choice.steps not in files:

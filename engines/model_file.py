@@ -30,9 +30,6 @@ _KEYS = ("kind", "skeleton", "steps", "training_run", "weights_sha256", "referen
 # Only in the files of detectors.
 _DETECTOR_KEY = "detector"
 
-DENOISER_INPUTS = ("left_px", "right_px", "confidence", "rig", "lengths_m")
-DENOISER_OUTPUTS = ("points_m", "sigma_m", "epipolar_px")
-
 
 class ModelFileError(UserError):
     """A file that holds no model, another model than was asked for, or one of another version."""

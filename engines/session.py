@@ -13,6 +13,7 @@ from .model_file import ModelFileError
 from .onnx_session import load_runtime, open_onnx, require_gpu_provider
 from .parity import check_parity, is_comparable, reference_from
 from .tensorrt_session import open_engine
+from .torch_session import open_weights
 
 __all__ = [
     "DEVICE_CHOICES",
@@ -52,7 +53,7 @@ ON_CPU = EngineChoice("cpu")
 AUTO_ORDER: tuple[Device, ...] = ("tensorrt", "cuda", "cpu")
 
 # What opens a file, by its suffix.
-ENGINES = {".onnx": open_onnx, ".engine": open_engine}
+ENGINES = {".onnx": open_onnx, ".engine": open_engine, ".npz": open_weights}
 
 
 def open_session(

@@ -18,10 +18,9 @@ from ..engines.engine import Session, batch_of, run_in_batches
 from ..engines.model_file import ModelFileError, require_kind
 from ..engines.session import DEVICE_CHOICES, open_session
 from ..models.nets.denoiser import Denoiser
+from ..models.nets.fused import double_answers, random_inputs
 from ..models.nets.weights_file import load_weights
 from ..models.weights import sha256_of
-from .fused import random_inputs
-from .onnx import double_answers
 
 LIMIT_M = 1e-5
 LIMIT_PX = 1e-3

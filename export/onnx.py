@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from ..calibration.errors import UserError
-from ..engines.model_file import DENOISER_INPUTS, DENOISER_OUTPUTS, ModelCard, Reference
+from ..engines.model_file import ModelCard, Reference
+from ..models.denoiser_ports import DENOISER_INPUTS, DENOISER_OUTPUTS
 from ..models.nets.denoiser import Denoiser
+from ..models.nets.fused import FusedDenoiser, double_answers, random_inputs
 from ..models.nets.weights_file import load_weights
 from ..models.skeleton import BODY17
 from ..models.weights import sha256_of
-from .fused import FusedDenoiser, random_inputs
 
 OPSET = 17
 REFERENCE_SAMPLES = 4
@@ -74,15 +75,6 @@ def reference_answers(network: Denoiser, steps: int, batch: int | None = None) -
     inputs = random_inputs(REFERENCE_SAMPLES if batch is None else max(batch, REFERENCE_SAMPLES), seed=0)
     outputs = double_answers(network, steps, inputs)
     return Reference(inputs, {name: value.astype(np.float32) for name, value in outputs.items()})
-
-
-def double_answers(network: Denoiser, steps: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the network says in float64, by the names of the outputs. The network stays as it is."""
-    copy = Denoiser(network.config).double()
-    copy.load_state_dict({name: value.double() for name, value in network.state_dict().items()})
-    with torch.no_grad():
-        answers = FusedDenoiser(copy, steps)(*(torch.tensor(inputs[name]).double() for name in DENOISER_INPUTS))
-    return {name: value.numpy() for name, value in zip(DENOISER_OUTPUTS, answers, strict=True)}
 
 
 def _simplified(runtime: Any, graph: bytes) -> bytes:

@@ -12,7 +12,7 @@ from binopose.calibration.triangulate import triangulate
 from binopose.engines.denoiser import SkeletonDenoiser
 from binopose.engines.dual_diffusion import DualDiffusionDenoiser
 from binopose.engines.engine import Device, Port, Session
-from binopose.engines.model_file import DENOISER_OUTPUTS, ModelCard
+from binopose.engines.model_file import ModelCard
 from binopose.engines.session import open_session
 from binopose.models.bone_lengths import LearntLengths
 from binopose.models.skeleton import BODY17
@@ -26,11 +26,12 @@ pytest.importorskip("onnx")
 import torch
 from binopose.app.pipeline import lift
 from binopose.export import check
-from binopose.export.fused import random_inputs
 from binopose.export.onnx import export_denoiser
+from binopose.models.denoiser_ports import DENOISER_OUTPUTS
 from binopose.models.diffusion import detector_schedule
 from binopose.models.epipolar import RowStatistics
 from binopose.models.nets.denoiser import Denoiser, Observation
+from binopose.models.nets.fused import random_inputs
 from binopose.models.nets.weights_file import load_weights
 from binopose.tools.datasets.benchmark import load_benchmark
 

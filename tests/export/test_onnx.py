@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from binopose.engines.engine import Session, run_in_batches
-from binopose.engines.model_file import DENOISER_INPUTS, DENOISER_OUTPUTS
 from binopose.engines.session import open_session
 from binopose.models.bone_lengths import segments_of
 from binopose.models.skeleton import BODY17
@@ -23,9 +22,10 @@ pytest.importorskip("onnx")
 import torch
 from binopose.export import onnx as export
 from binopose.export.check import compare
-from binopose.export.fused import random_inputs
+from binopose.models.denoiser_ports import DENOISER_INPUTS, DENOISER_OUTPUTS
 from binopose.models.diffusion import detector_schedule
 from binopose.models.nets.denoiser import Denoiser, Observation
+from binopose.models.nets.fused import double_answers, random_inputs
 
 from .random_denoiser import random_denoiser, write_weights
 
@@ -89,8 +89,8 @@ def test_export_agrees_with_the_network_in_float64(exported: tuple[int, Path], n
 def test_the_answers_are_not_all_the_same(network: Denoiser) -> None:
     """Else the comparisons above would say nothing: steps and weights matter, by far more than the tolerance."""
     inputs = random_inputs(20, seed=31)
-    once, twice = (export.double_answers(network, steps, inputs)["points_m"] for steps in (1, 2))
-    other = export.double_answers(random_denoiser(1), 1, inputs)["points_m"]
+    once, twice = (double_answers(network, steps, inputs)["points_m"] for steps in (1, 2))
+    other = double_answers(random_denoiser(1), 1, inputs)["points_m"]
     for different in (twice, other):
         assert np.median(np.linalg.norm(different - once, axis=-1)) > 1e-3
 

@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..engines.model_file import DENOISER_INPUTS
-from ..models.bone_lengths import segments_of
-from ..models.diffusion import Schedule, detector_schedule
-from ..models.nets.denoiser import Denoiser, Observation
-from ..models.nets.geometry import normalised
-from ..models.skeleton import BODY17
+from ..bone_lengths import segments_of
+from ..denoiser_ports import DENOISER_INPUTS, DENOISER_OUTPUTS
+from ..diffusion import Schedule, detector_schedule
+from ..skeleton import BODY17
+from .denoiser import Denoiser, Observation
+from .geometry import normalised
 
 
 class FusedDenoiser(nn.Module):
-    """Triangulation, conditions, K steps and projection behind the inputs and outputs of `engines.model_file`."""
+    """Triangulation, conditions, K steps and projection behind the inputs and outputs of `models.denoiser_ports`."""
 
     def __init__(self, network: Denoiser, steps: int) -> None:
         super().__init__()
@@ -91,3 +91,12 @@ def random_inputs(count: int, seed: int) -> dict[str, np.ndarray]:
     rig = np.column_stack([focal_px, baseline_m, centres_px])
     values = (left_px * seen, right_px * seen, confidence, rig, lengths_m)
     return {name: np.ascontiguousarray(v, np.float32) for name, v in zip(DENOISER_INPUTS, values, strict=True)}
+
+
+def double_answers(network: Denoiser, steps: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the network says in float64, by the names of the outputs. The network stays as it is."""
+    copy = Denoiser(network.config).double()
+    copy.load_state_dict({name: value.double() for name, value in network.state_dict().items()})
+    with torch.no_grad():
+        answers = FusedDenoiser(copy, steps)(*(torch.tensor(inputs[name]).double() for name in DENOISER_INPUTS))
+    return {name: value.numpy() for name, value in zip(DENOISER_OUTPUTS, answers, strict=True)}
