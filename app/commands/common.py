@@ -50,7 +50,8 @@ def add_denoiser_option(parser: argparse.ArgumentParser) -> None:
         default=DenoiserChoice.name,
         metavar="NAME|FILE",
         help="dual-diffusion: the trained network on top of the person's own bone lengths; skeleton: these lengths "
-        "alone; off: triangulation alone; or a denoiser of your own: .onnx, .engine, or .npz weights on torch (default: %(default)s)",
+        "alone; off: triangulation alone; or a denoiser of your own: .onnx, .engine, or .npz weights on torch "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
