@@ -26,7 +26,6 @@ MANIFEST = "streams.toml"
 RIG = "rig.toml"
 FORMAT = 1
 TWO_CAMERAS, SIDE_BY_SIDE = ("left", "right"), ("both",)
-STREAM_FILES = tuple(f"{name}{suffix}" for name in (*TWO_CAMERAS, *SIDE_BY_SIDE) for suffix in (".mjpeg", ".csv"))
 TABLE_HEAD = "number,timestamp_s,offset,bytes\n"
 # For pictures that do not come as JPEG: twice the error of this is seen by nobody, and half the size matters to disks.
 JPEG_QUALITY = 90

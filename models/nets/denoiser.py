@@ -8,7 +8,6 @@ published; `DenoiserConfig()` is ours. What ours does differently, and why, is i
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -103,7 +102,6 @@ class Denoiser(nn.Module):
     """Predicts the clean pose from one state of the diffusion."""
 
     near: Tensor
-    middle_of_hips: Tensor
     variance_factor: Tensor
 
     def __init__(self, config: DenoiserConfig, skeleton: Skeleton = BODY17) -> None:
@@ -279,8 +277,3 @@ class Denoiser(nn.Module):
 
         ddim(torch.cat([left, right], dim=-1), schedule, predict)
         return Estimate(estimates[-1].points_m, self.config.sigma_scale * estimates[0].sigma_m)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Number of trained numbers."""
-    return sum(math.prod(parameter.shape) for parameter in network.parameters())
