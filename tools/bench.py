@@ -16,7 +16,9 @@ from ..calibration.errors import UserError
 from . import bench_denoiser, bench_detectors, bench_live, bench_pipeline, bench_stages
 from .timing import hardware, table
 
-# Each adds its own options, and `measure`: options -> rows, and further facts for the file.
+# Each adds its own options, and `measure`: options -> rows, and further facts for the file; a fact "problem" says what
+# is wrong with the program, beyond its speed.
+EXIT_PROBLEM = 3
 PARTS = (bench_denoiser, bench_detectors, bench_stages, bench_pipeline, bench_live)
 
 
@@ -46,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print_error(str(error))
         return error.exit_code
+    if facts.get("problem"):
+        print_error(f"{options.part}: {facts['problem']}")
+        return EXIT_PROBLEM
     return 0
 
 

@@ -39,6 +39,9 @@ SAMPLE_S = 5.0
 # Networks and caches have found their places by then.
 SETTLED_S = 60.0
 MEBIBYTE = 2**20
+# What a program that is to run for hours may do once it has settled: its threads and files come and go a little.
+MOST_GROWTH_MIB = 20.0
+MOST_CHANGE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +233,16 @@ def _watched(session: LiveSession) -> list[Sample]:
     return samples
 
 
+def leak(memory_mib: list[float], threads: list[int], descriptors: list[int]) -> str | None:
+    """What grows that must not, or None. Values of one run since it settled; memory in order, the others in any."""
+    if max(memory_mib) - memory_mib[0] > MOST_GROWTH_MIB:
+        return f"memory grew by {max(memory_mib) - memory_mib[0]:.0f} MiB, at most {MOST_GROWTH_MIB:g} are expected"
+    for name, counts in (("threads", threads), ("open files", descriptors)):
+        if max(counts) - min(counts) > MOST_CHANGE:
+            return f"{name} went from {min(counts)} to {max(counts)}, expected to stay within {MOST_CHANGE}"
+    return None
+
+
 def _report(elapsed_s: float, samples: list[Sample], count: int) -> dict[str, Any]:
     """Print the samples and sum them up."""
     print_line(f"  {'s':>6} {'per s':>6} {'median ms':>10} {'p95 ms':>7} {'MiB':>7} {'threads':>8} {'open files':>11}")
@@ -254,4 +267,5 @@ def _report(elapsed_s: float, samples: list[Sample], count: int) -> dict[str, An
             f"{figures['rate_lowest_hz']:.1f}), memory {memory[0]:.0f} MiB + {figures['memory_grows_mib']:.1f}, "
             f"threads {figures['threads']}, open files {figures['descriptors']}"
         )
+        figures["problem"] = leak(memory, figures["threads"], figures["descriptors"])
     return figures | {"samples": [[getattr(s, name) for name in Sample.__slots__] for s in samples]}

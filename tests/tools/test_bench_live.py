@@ -8,7 +8,7 @@ import pytest
 from binopose.app.capture import open_stereo
 from binopose.app.simulation.virtual_rig import virtual_rig
 from binopose.calibration.rig import Camera
-from binopose.tools.bench_live import Sample, StreamProcess, StreamSet, _report, letterboxed
+from binopose.tools.bench_live import Sample, StreamProcess, StreamSet, _report, leak, letterboxed
 
 
 @pytest.mark.parametrize("size_px", [(1080, 1920), (1920, 1080), (640, 480)])
@@ -55,3 +55,10 @@ def test_the_report_leaves_the_first_minute_out(capsys: pytest.CaptureFixture[st
     assert figures["memory_grows_mib"] == 3.0
     assert figures["threads"] == [12]
     assert "lowest 25.0" in capsys.readouterr().out
+
+
+def test_what_grows_is_told() -> None:
+    assert leak([450.0, 451.0, 449.0], [13, 14], [22]) is None
+    assert "memory grew by 25 MiB" in str(leak([450.0, 460.0, 475.0], [13], [22]))
+    assert "threads went from 13 to 17" in str(leak([450.0], [13, 17], [22]))
+    assert "open files went from 22 to 30" in str(leak([450.0], [13], [22, 26, 30]))
