@@ -67,7 +67,7 @@ def _denoiser_file(choice: DenoiserChoice) -> Path:
             f"denoiser: expected one of {', '.join(DENOISERS)} or a denoiser as .onnx, .engine or .npz, "
             f'found "{choice.name}"'
         )
-    files = denoiser_files()
+    files = denoiser_files(single=choice.hypotheses == 1)
     if choice.steps not in files:
         raise UserError(
             f"--steps: there are exports for {', '.join(map(str, files))} steps, found {choice.steps}; "
