@@ -15,6 +15,7 @@ from ..calibration.triangulate import epipolar_residual_px, triangulate
 from ..engines.denoiser import Denoiser
 from ..engines.detectors.base import StereoDetector
 from ..models.epipolar import RowStatistics
+from ..models.one_view import OneViewPlacing, as_inferred, with_placed
 from ..models.outliers import OutlierGate
 from ..models.pose import Pose2D, Pose3D
 from ..models.presence import PresenceWatch
@@ -149,6 +150,7 @@ class Pipeline:
         self.rows = RowStatistics()
         self._sides = SideTracker()
         self._outliers = OutlierGate()
+        self._one_view = OneViewPlacing()
         self._presence = PresenceWatch()
 
     def process(self, pair: FramePair, stage_ms: dict[str, float] | None = None) -> FrameResult:
@@ -203,13 +205,20 @@ class Pipeline:
             reacquired = self._presence.is_new(raw.points_m, timestamp_s)
             if reacquired:
                 self._outliers.reset()
+                self._one_view.reset()
                 self.denoiser.reset()
             outliers = self._outliers.find(rig, self.rows, raw, epipolar_px)
             if 2 * np.count_nonzero(outliers) > np.count_nonzero(np.isfinite(epipolar_px)):
                 return None, reacquired  # half of one body and half of another
             raw = without(raw, outliers)
+            placed = self._one_view.place(
+                rig, (left, right), raw.points_m, self._outliers.lengths_m, self.rows.noise_px, timestamp_s
+            )
+            outliers[[found.joint for found in placed if raw.confidence[found.joint] > 0]] = True
+            raw = without(raw, outliers)
         with timed(stage_ms, "refine"):
-            pose = self.denoiser.denoise(rig, left, right, raw)
+            pose = self.denoiser.denoise(rig, *with_placed(rig, left, right, raw, placed))
+            pose = as_inferred(pose, placed)
         return PersonResult(left, right, raw, pose, epipolar_px, outliers), reacquired
 
     def reset(self) -> None:
@@ -218,6 +227,7 @@ class Pipeline:
         self.denoiser.reset()
         self._sides.reset()
         self._outliers.reset()
+        self._one_view.reset()
         self._presence.reset()
 
     def _rectified(self, view: int, detection: Pose2D) -> Pose2D:

@@ -28,13 +28,13 @@ JUMP_M = 0.12
 DEPTH_SIGMAS = 4.0
 MAX_JUMP_S = 0.15
 
-_LIMB_BONES = tuple(
-    (f"{side}{outer}", f"{side}{inner}")
-    for outer, inner in (("Elbow", "Shoulder"), ("Wrist", "Elbow"), ("Knee", "Hip"), ("Ankle", "Knee"))
-    for side in ("Right", "Left")
+# Outer and inner end of the segments of the limbs, from the trunk outward, and which length each has: upper arm,
+# forearm, thigh, shin.
+_SEGMENTS = (("Elbow", "Shoulder"), ("Wrist", "Elbow"), ("Knee", "Hip"), ("Ankle", "Knee"))
+LIMB_ENDS = np.array(
+    [[BODY17.index(side + joint) for joint in segment] for segment in _SEGMENTS for side in ("Right", "Left")]
 )
-_ENDS = np.array([[BODY17.index(outer), BODY17.index(inner)] for outer, inner in _LIMB_BONES])
-_LENGTH = np.repeat(np.arange(4), 2)
+LENGTH_OF_LIMB = np.repeat(np.arange(len(_SEGMENTS)), 2)
 _TRUNK = np.array([BODY17.index(side + joint) for side in ("Right", "Left") for joint in ("Hip", "Shoulder")])
 
 
@@ -49,6 +49,11 @@ class OutlierGate:
         self._lengths = RunningMedian(4, 0.03, 0.9, 0.002)
         self._last_m = np.full((len(BODY17), 3), np.nan)
         self._last_s = np.full(len(BODY17), -np.inf)
+
+    @property
+    def lengths_m(self) -> np.ndarray:
+        """(4,) of upper arm, forearm, thigh and shin, NaN while hardly seen."""
+        return np.where(self._lengths.seen >= MIN_LENGTHS, self._lengths.median, np.nan)
 
     def find(self, rig: RectifiedRig, rows: RowStatistics, pose: Pose3D, epipolar_px: np.ndarray) -> np.ndarray:
         """Which joints are outliers, (17,).
@@ -67,8 +72,8 @@ class OutlierGate:
         believed = np.isfinite(points_m[:, 2]) & ~outliers
         self._last_m[believed] = points_m[believed]
         self._last_s[believed] = timestamp_s
-        sound = believed[_ENDS].all(axis=1)
-        self._lengths.observe(_LENGTH[sound], _lengths_m(points_m)[sound])
+        sound = believed[LIMB_ENDS].all(axis=1)
+        self._lengths.observe(LENGTH_OF_LIMB[sound], _lengths_m(points_m)[sound])
         return outliers
 
     def _jumped(self, points_m: np.ndarray, depth_sigma_m: np.ndarray, timestamp_s: float) -> np.ndarray:
@@ -85,14 +90,14 @@ class OutlierGate:
         self, outliers: np.ndarray, points_m: np.ndarray, depth_sigma_m: np.ndarray
     ) -> None:
         """Mark the outer ends of limb segments whose lengths cannot be, in place; inner segments first."""
-        usual_m = np.where(self._lengths.seen >= MIN_LENGTHS, self._lengths.median, np.nan)[_LENGTH]
-        along_m = points_m[_ENDS[:, 0]] - points_m[_ENDS[:, 1]]
+        usual_m = self.lengths_m[LENGTH_OF_LIMB]
+        along_m = points_m[LIMB_ENDS[:, 0]] - points_m[LIMB_ENDS[:, 1]]
         lengths_m = np.linalg.norm(along_m, axis=1)
         depth_share = np.abs(along_m[:, 2]) / np.maximum(lengths_m, 1e-6)
-        sigma_m = np.hypot(ACROSS_SIGMA_M, depth_share * np.linalg.norm(depth_sigma_m[_ENDS], axis=1))
+        sigma_m = np.hypot(ACROSS_SIGMA_M, depth_share * np.linalg.norm(depth_sigma_m[LIMB_ENDS], axis=1))
         limit_m = LENGTH_SHARE * usual_m + LENGTH_SIGMAS * sigma_m
         impossible = np.abs(lengths_m - usual_m) > limit_m
-        for (outer, inner), wrong in zip(_ENDS, impossible, strict=True):
+        for (outer, inner), wrong in zip(LIMB_ENDS, impossible, strict=True):
             if wrong and not outliers[inner]:
                 outliers[outer] = True
 
@@ -105,4 +110,4 @@ def _height_px(rig: RectifiedRig, points_m: np.ndarray) -> float:
 
 
 def _lengths_m(points_m: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(points_m[_ENDS[:, 0]] - points_m[_ENDS[:, 1]], axis=1)
+    return np.linalg.norm(points_m[LIMB_ENDS[:, 0]] - points_m[LIMB_ENDS[:, 1]], axis=1)
