@@ -9,17 +9,20 @@ import numpy as np
 
 from ..calibration.errors import UserError
 from ..calibration.rectify import Rectifier
+from ..calibration.rig import StereoRig
 from ..engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
 from ..engines.detectors import blazepose, rtmpose
 from ..engines.detectors.base import StereoDetector
 from ..engines.dual_diffusion import DualDiffusionDenoiser
 from ..engines.session import DeviceChoice, EngineChoice, EngineUnavailable
+from ..models.detector_profile import FILE_NAME, DetectorProfile, load_profile
 from ..models.trained import denoiser_files
 from ..models.weights import REGISTRY, entry_named, locate
 from .weights_cache import fetch_with_progress, user_cache_dir
 
 DENOISERS = (DualDiffusionDenoiser.name, SkeletonDenoiser.name, NoDenoiser.name)
 DETECTORS = tuple(REGISTRY)
+AUTO, OFF = "auto", "off"  # values of --profile that are no file
 MODEL_SUFFIXES = (".onnx", ".engine", ".zip")
 DENOISER_SUFFIXES = (".onnx", ".engine", ".npz")
 
@@ -114,3 +117,29 @@ def open_detector(name: str, rectifier: Rectifier, engine: EngineChoice | None =
         return blazepose.open_detector(rectifier, weights_folder(name))
     (network,) = entry_named(name).files
     return rtmpose.open_detector(rectifier, weights_folder(name) / network.name, weights_folder("blazepose"), engine)
+
+
+def profile_file(detector: str) -> Path:
+    """Where the profile of a detector lies: beside its weights. Raises UserError when there is no such detector."""
+    path = Path(detector)
+    if path.suffix.lower() in MODEL_SUFFIXES:
+        return path.with_name(f"{path.stem}.{FILE_NAME}")
+    return user_cache_dir() / entry_named(detector).name / FILE_NAME
+
+
+def open_profile(choice: str, detector: str, rig: StereoRig) -> tuple[DetectorProfile | None, list[str]]:
+    """What is known of a detector's errors, and what to tell the user about it.
+
+    choice: a file, "off", or "auto" for the one beside the detector's weights if there is one.
+    Raises UserError when it cannot be read.
+    """
+    path = profile_file(detector) if choice == AUTO else Path(choice)
+    if choice == OFF or (choice == AUTO and not path.is_file()):
+        return None, []
+    profile = load_profile(path)
+    notes = [f"using what was learnt of the detector's errors: {path}"] if choice == AUTO else []
+    name = Path(detector).name
+    if profile.detector not in ("", name):
+        notes.append(f"{path}: the profile of {profile.detector}, used with {name}, whose errors may be others")
+    doubt = profile.doubts(rig)
+    return profile, [*notes, doubt] if doubt else notes

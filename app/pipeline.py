@@ -14,7 +14,8 @@ from ..calibration.rectify import RectifiedRig, Rectifier
 from ..calibration.triangulate import epipolar_residual_px, triangulate
 from ..engines.denoiser import Denoiser
 from ..engines.detectors.base import StereoDetector
-from ..models.epipolar import RowStatistics
+from ..models.detector_profile import DetectorProfile
+from ..models.epipolar import RowStatistics, person_height_px, sigma_of_rows_m
 from ..models.one_view import OneViewPlacing, as_inferred, with_placed
 from ..models.outliers import OutlierGate
 from ..models.pose import Pose2D, Pose3D
@@ -117,9 +118,10 @@ def lift(
         return None, epipolar_px
     both = np.minimum(left.confidence, right.confidence)
     rows.observe(epipolar_px[both > 0.5])
-    height_px = float(np.ptp(left.points_px[seen, 1]))
+    height_px = person_height_px(left.points_px[seen])
     confidence = np.where(seen, both * rows.trust(epipolar_px, height_px), 0.0)
-    sigma_m = observation_sigma_m(points_m, confidence, rig.focal_px, rig.baseline_m, rows.noise_px)
+    noise_px = rows.joint_noise_px(height_px)
+    sigma_m = observation_sigma_m(points_m, confidence, rig.focal_px, rig.baseline_m, noise_px)
     return Pose3D(points_m, confidence, sigma_m, BODY17, timestamp_s), epipolar_px
 
 
@@ -132,6 +134,16 @@ def without(pose: Pose3D, joints: np.ndarray) -> Pose3D:
     return Pose3D(points_m, confidence, pose.sigma_m, pose.skeleton, pose.timestamp_s)
 
 
+def less_sure(rig: RectifiedRig, pose: Pose3D, excess_px: np.ndarray) -> Pose3D:
+    """The refined pose with what the rows betray added to its uncertainty. excess_px: (17,) of `RowStatistics`.
+
+    A joint that errs no more than usual is as sure as its denoiser says. excess noise is looked for after refining: a
+    denoiser that is told the rows takes most of it into account but cannot know what is usual for this rig.
+    """
+    sigma_m = np.hypot(pose.sigma_m, sigma_of_rows_m(rig, pose.points_m, excess_px))
+    return Pose3D(pose.points_m, pose.confidence, sigma_m, pose.skeleton, pose.timestamp_s)
+
+
 class Pipeline:
     """Detect, put left and right right, triangulate, refine: for the frames of one rig, in order."""
 
@@ -141,13 +153,16 @@ class Pipeline:
         detector: StereoDetector,
         denoiser: Denoiser,
         aligner: ViewAligner | None = None,
+        profile: DetectorProfile | None = None,
     ) -> None:
-        """aligner: for views that were not recorded in step; None takes them as they are."""
+        """aligner: for views that were not recorded in step; None takes them as they are; profile: what is known of the
+        detector's errors on this rig."""
         self._aligner = aligner
         self.rectifier = rectifier
         self.detector = detector
         self.denoiser = denoiser
-        self.rows = RowStatistics()
+        self._profile = profile
+        self.rows = RowStatistics(profile.rows if profile is not None else None)
         self._sides = SideTracker()
         self._outliers = OutlierGate()
         self._one_view = OneViewPlacing()
@@ -199,6 +214,8 @@ class Pipeline:
             left, right = bodies
             if self._aligner is not None:
                 left, right, timestamp_s = self._aligner.align(left, right, pair)
+            if self._profile is not None:
+                left, right = self._profile.corrected(rig, left, right)
             raw, epipolar_px = lift(rig, self.rows, left, right, timestamp_s)
             if raw is None:
                 return None, False
@@ -219,6 +236,9 @@ class Pipeline:
         with timed(stage_ms, "refine"):
             pose = self.denoiser.denoise(rig, *with_placed(rig, left, right, raw, placed))
             pose = as_inferred(pose, placed)
+            observed_rows_px = np.where(raw.confidence > 0, epipolar_px, np.nan)
+            excess_px = self.rows.excess_noise_px(observed_rows_px, person_height_px(left.points_px))
+            pose = less_sure(rig, pose, excess_px)
         return PersonResult(left, right, raw, pose, epipolar_px, outliers), reacquired
 
     def reset(self) -> None:

@@ -66,7 +66,7 @@ class OutlierGate:
         depth_sigma_m = points_m[:, 2] ** 2 / (rig.focal_px * rig.baseline_m) * max(rows.noise_px, 1.0)
         outliers = self._jumped(points_m, depth_sigma_m, timestamp_s)
         if rows.noise_px > 0:  # what is usual is known
-            limit_px = max(ROW_SIGMAS * rows.noise_px, ROW_OF_HEIGHT * height_px)
+            limit_px = np.maximum(ROW_SIGMAS * rows.joint_noise_px(height_px), ROW_OF_HEIGHT * height_px)
             outliers |= np.abs(epipolar_px - rows.bias_px) > limit_px
         self._add_ends_of_impossible_bones(outliers, points_m, depth_sigma_m)
         believed = np.isfinite(points_m[:, 2]) & ~outliers

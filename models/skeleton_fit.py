@@ -45,12 +45,13 @@ INFERRED_JOINTS = {
 
 
 def observation_sigma_m(
-    points_m: np.ndarray, confidence: np.ndarray, focal_px: float, baseline_m: float, row_noise_px: float
+    points_m: np.ndarray, confidence: np.ndarray, focal_px: float, baseline_m: float, row_noise_px: float | np.ndarray
 ) -> np.ndarray:
     """Standard deviation per axis of triangulated joints in the rectified frame.
 
     points_m: (..., J, 3); confidence: (..., J); row_noise_px: standard deviation of the row difference between the
-    views, the part of the noise that is known to be independent; Z^2 / (f B) turns it into depth. Returns (..., J, 3).
+    views, of all joints or of each, (..., J): the part of the noise that is known to be independent; Z^2 / (f B) turns
+    it into depth. Returns (..., J, 3).
     """
     across = SIGMA_ACROSS_M / np.clip(confidence, MIN_CONFIDENCE, 1.0)
     depth = np.maximum(DEPTH_RATIO * across, points_m[..., 2] ** 2 / (focal_px * baseline_m) * row_noise_px)

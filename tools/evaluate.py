@@ -21,6 +21,7 @@ from ..app.pipeline import lift
 from ..calibration.errors import UserError
 from ..calibration.triangulate import triangulate_dlt
 from ..engines.denoiser import Denoiser
+from ..models.detector_profile import DetectorProfile, load_profile
 from ..models.epipolar import RowStatistics
 from ..models.skeleton import BODY17
 from .datasets.benchmark import Benchmark, RectifiedSample, load_benchmark
@@ -46,24 +47,33 @@ class Estimates:
 
 
 def estimate(
-    samples: Sequence[RectifiedSample], subjects: np.ndarray, denoiser: Denoiser, streaming: bool
+    samples: Sequence[RectifiedSample],
+    subjects: np.ndarray,
+    denoiser: Denoiser,
+    streaming: bool,
+    profile: DetectorProfile | None = None,
 ) -> Estimates:
     """All samples through triangulation and denoiser as `video` runs them.
 
     subjects: (N,) whom each sample shows; streaming: samples in order, everything that is learnt from the stream stays
-    until the subject changes; else each sample comes alone, to a denoiser that knows nobody.
+    until the subject changes; else each sample comes alone, to a denoiser that knows nobody; profile: what is known of
+    the detector.
     """
     points_m, sigma_m = (np.full((len(samples), len(BODY17), 3), np.nan) for _ in range(2))
-    rows = RowStatistics()
+    known = profile.rows if profile is not None else None
+    rows = RowStatistics(known)
     denoiser.reset()
     with progress(len(samples), f"evaluate {denoiser.name}", "samples") as bar:
         for number, sample in enumerate(samples):
             if not streaming or (number and subjects[number] != subjects[number - 1]):
                 denoiser.reset()
-                rows = RowStatistics()
-            raw, _ = lift(sample.rig, rows, sample.left, sample.right, float(number))
+                rows = RowStatistics(known)
+            left, right = sample.left, sample.right
+            if profile is not None:
+                left, right = profile.corrected(sample.rig, left, right)
+            raw, _ = lift(sample.rig, rows, left, right, float(number))
             if raw is not None:
-                pose = denoiser.denoise(sample.rig, sample.left, sample.right, raw)
+                pose = denoiser.denoise(sample.rig, left, right, raw)
                 points_m[number], sigma_m[number] = pose.points_m, pose.sigma_m
             bar.update()
     return Estimates(points_m, sigma_m)
@@ -76,8 +86,8 @@ class Evaluation:
     that saw it.
     """
 
-    def __init__(self, benchmark: Benchmark) -> None:
-        self._benchmark = benchmark
+    def __init__(self, benchmark: Benchmark, profile: DetectorProfile | None = None) -> None:
+        self._benchmark, self._profile = benchmark, profile
         self._samples = [benchmark.rectified(sample) for sample in range(len(benchmark))]
         self._scored = benchmark.scored
         self._rectified_from_world = [sample.world_from_rectified.inverse() for sample in self._samples]
@@ -105,7 +115,7 @@ class Evaluation:
 
     def estimates(self, denoiser: Denoiser, streaming: bool) -> Estimates:
         """What a denoiser makes of the file; damaged samples, too, are part of the stream it sees."""
-        found = estimate(self._samples, self._benchmark.subject, denoiser, streaming)
+        found = estimate(self._samples, self._benchmark.subject, denoiser, streaming, self._profile)
         return Estimates(found.points_m[self._scored], found.sigma_m[self._scored])
 
     def errors(self, points_m: np.ndarray) -> PoseErrors:
@@ -159,12 +169,15 @@ class Evaluation:
         return dict(zip(ERRORS, interval.T.tolist(), strict=True))
 
 
-def evaluate(benchmark: Benchmark, denoiser: Denoiser, streaming: bool) -> dict[str, Any]:
+def evaluate(
+    benchmark: Benchmark, denoiser: Denoiser, streaming: bool, profile: DetectorProfile | None = None
+) -> dict[str, Any]:
     """Scores of the denoiser and, under "baselines", of what it has to beat, on the undamaged samples.
 
-    "difference_to" has the paired differences to each baseline.
+    profile: of the detector, for the denoiser and the skeleton fit; "difference_to" has the paired differences to each
+    baseline.
     """
-    evaluation = Evaluation(benchmark)
+    evaluation = Evaluation(benchmark, profile)
     found = evaluation.estimates(denoiser, streaming)
     skeleton = open_denoiser(DenoiserChoice("skeleton"))
     fitted = found if denoiser.name == skeleton.name else evaluation.estimates(skeleton, streaming)
@@ -209,6 +222,9 @@ def _parser() -> argparse.ArgumentParser:
         help="use the detections before their mean error per joint was removed (what is known of the published model "
         "was made with the others)",
     )
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="a profile of the detector, as `tools.profile --benchmark` learns"
+    )
     parser.add_argument("--detail", action="store_true", help="also per joint, per action and by depth")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores; with several files, a list")
     return parser
@@ -219,10 +235,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         results = []
+        profile = load_profile(options.profile) if options.profile is not None else None
         for path in options.benchmark:
             benchmark = load_benchmark(path, options.raw)
             denoiser = open_denoiser(DenoiserChoice(options.denoiser, options.steps, options.hypotheses))
-            result = evaluate(benchmark, denoiser, options.mode == "streaming")
+            result = evaluate(benchmark, denoiser, options.mode == "streaming", profile)
             results.append(result)
             detections = ", raw detections" if options.raw else ""
             print_line(f"{path.name}: {result['n']} samples, {result['mode']}{detections}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...engines.denoiser import Denoiser
 from ...engines.session import DEVICE_CHOICES
 from ...models.trained import denoiser_files
-from ..factory import DETECTORS, DenoiserChoice, engine_choice, open_denoiser
+from ..factory import AUTO, DETECTORS, OFF, DenoiserChoice, engine_choice, open_denoiser
 from ..settings import add_config_option
 
 # A calibration that was made or checked and is not to be used.
@@ -40,6 +40,17 @@ def add_detection_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "images", "points"),
         default="auto",
         help="rectify the pictures before, or the joints after detection; auto decides by the rig (default: auto)",
+    )
+
+
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    """What is known of the detector's errors."""
+    parser.add_argument(
+        "--profile",
+        default=AUTO,
+        metavar=f"FILE|{AUTO}|{OFF}",
+        help="the detector's errors on this rig as `python -m binopose.tools.profile` has learnt them; "
+        f"{AUTO}: the file beside the detector's weights if there is one (default: %(default)s)",
     )
 
 

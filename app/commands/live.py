@@ -15,7 +15,7 @@ from ...calibration.rig_file import load_rig
 from ..capture import CameraOptions, list_devices, open_stereo
 from ..capture.options import parse_size, size_text
 from ..console import print_line, print_warning
-from ..factory import engine_choice, open_detector
+from ..factory import engine_choice, open_detector, open_profile
 from ..live.feed import CameraFeed, Feed, ReplayFeed
 from ..live.raw_streams import RIG, is_recording
 from ..live.recorded import RecordedStreams
@@ -29,7 +29,7 @@ from ..reference import ReferenceFrame, check_world
 from ..settings import add_config_option
 from ..weights_cache import user_cache_dir
 from ..window import Window
-from .common import add_denoiser_option, add_detection_options, add_engine_options, denoiser_of
+from .common import add_denoiser_option, add_detection_options, add_engine_options, add_profile_option, denoiser_of
 
 DESCRIPTION = """\
 Follow a person with two running cameras: both views, the person in space, and whether to believe it.
@@ -74,6 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--world", action="store_true", help="poses in the rig's world frame, not the left camera's")
     _add_camera_options(parser)
     add_detection_options(parser)
+    add_profile_option(parser)
     add_denoiser_option(parser)
     add_engine_options(parser)
     _add_stream_options(parser)
@@ -132,13 +133,14 @@ def open_session(options: argparse.Namespace, stack: ExitStack) -> LiveSession |
     if source is None:
         return None
     rig, notes = rig.adapted_to(source.sizes_px)
-    for note in notes:
+    profile, profile_notes = open_profile(options.profile, options.detector, rig)
+    for note in notes + profile_notes:
         print_warning(note)
     rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
     detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
     stack.callback(detector.close)
     sync = SoftSync()
-    pipeline = Pipeline(rectifier, detector, denoiser_of(options), sync)
+    pipeline = Pipeline(rectifier, detector, denoiser_of(options), sync, profile)
     session_options = SessionOptions(
         options.record, options.duration, not options.no_overlay, user_cache_dir() / "live-help-seen"
     )

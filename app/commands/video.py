@@ -12,7 +12,7 @@ from ...calibration.rig_file import load_rig
 from ...models.skeleton_file import SkeletonFileError
 from ..bone_lengths import LOCK_AFTER_S, add_skeleton_options, check_skeleton_options, save_learnt
 from ..console import print_line, print_warning
-from ..factory import DenoiserChoice, engine_choice, open_denoiser, open_detector
+from ..factory import DenoiserChoice, engine_choice, open_denoiser, open_detector, open_profile
 from ..live.raw_streams import RIG, is_recording
 from ..live.recorded import RecordedStreams
 from ..live.sync import SoftSync
@@ -21,7 +21,7 @@ from ..pipeline import Pipeline
 from ..processing import RunOptions, check_run, process_recording, report_lines
 from ..recording import StereoRecording
 from ..smoothing import DEFAULT_CUTOFF_HZ, LONGEST_GAP_S
-from .common import add_detection_options, add_output_option, add_processing_options
+from .common import add_detection_options, add_output_option, add_processing_options, add_profile_option
 
 # Each frame that waits keeps two pictures in memory.
 MAX_LOOKAHEAD = 120
@@ -70,6 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_output_option(parser)
     parser.add_argument("--side-by-side", action="store_true", help="LEFT shows both views beside each other")
     add_detection_options(parser)
+    add_profile_option(parser)
     parser.add_argument(
         "--smooth",
         type=smoothing_hz,
@@ -154,6 +155,8 @@ def run(options: argparse.Namespace) -> int:
         )
         check_run(rig, run_options)
         person = check_skeleton_options(options)
+        profile, notes = open_profile(options.profile, options.detector, rig)
+        recording.warnings += notes
         engine = engine_choice(options.device, options.allow_inexact)
         detector = open_detector(options.detector, rectifier, engine)
         try:
@@ -170,7 +173,7 @@ def run(options: argparse.Namespace) -> int:
                     f"{options.skeleton}: bone lengths between the joints of {person.detector or 'who knows what'} "
                     f"used with {detector.name}, which may place joints elsewhere"
                 )
-            pipeline = Pipeline(rectifier, detector, denoiser, SoftSync() if live else None)
+            pipeline = Pipeline(rectifier, detector, denoiser, SoftSync() if live else None, profile)
             report = process_recording(recording, rig, pipeline, run_options)
         finally:
             detector.close()

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from binopose.app.factory import DENOISERS, DenoiserChoice, engine_choice, open_denoiser, open_detector
+from binopose.app.factory import (
+    DENOISERS,
+    DenoiserChoice,
+    engine_choice,
+    open_denoiser,
+    open_detector,
+    open_profile,
+    profile_file,
+)
 from binopose.app.simulation.virtual_rig import virtual_rig
 from binopose.calibration.errors import UserError
 from binopose.calibration.rectify import Rectifier
+from binopose.calibration.rig import StereoRig
 from binopose.engines.denoiser import LengthLearner, NoDenoiser, SkeletonDenoiser
 from binopose.engines.dual_diffusion import DualDiffusionDenoiser
 from binopose.engines.session import EngineChoice, EngineUnavailable
 from binopose.models.bone_lengths import segments_of
+from binopose.models.detector_profile import DetectorProfile, save_profile
 from binopose.models.skeleton import BODY17
 from binopose.models.trained import denoiser_files
 
@@ -112,3 +123,40 @@ def test_without_a_runtime_there_is_still_a_denoiser(monkeypatch: pytest.MonkeyP
 def test_detectors_that_cannot_be_opened(name: str, engine: EngineChoice, said: str) -> None:
     with pytest.raises(UserError, match=said):
         open_detector(name, Rectifier(virtual_rig()), engine)
+
+
+def a_profile(detector: str, rig: StereoRig) -> DetectorProfile:
+    """Of a detector on a rig."""
+    nothing = np.full(len(BODY17), 0.01)
+    offset = np.zeros((len(BODY17), 3))
+    return DetectorProfile(detector, nothing, 400 * nothing, offset, rig.baseline_m, rig.axes_angle_rad, {}, {})
+
+
+def test_the_profile_beside_the_weights_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rig = virtual_rig()
+    assert open_profile("auto", "blazepose", rig) == (None, [])
+    beside = profile_file("blazepose")
+    assert beside == tmp_path / "binopose" / "blazepose" / "profile.toml"
+    save_profile(beside, a_profile("blazepose", rig))
+    found, notes = open_profile("auto", "blazepose", rig)
+    assert found is not None
+    assert found.row_noise[0] == 0.01
+    assert len(notes) == 1
+    assert str(beside) in notes[0]
+    assert open_profile("off", "blazepose", rig) == (None, [])
+    assert open_profile("auto", "rtmpose-m", rig) == (None, [])
+
+
+def test_a_model_file_has_its_profile_beside_it(tmp_path: Path) -> None:
+    assert profile_file(str(tmp_path / "own.onnx")) == tmp_path / "own.profile.toml"
+
+
+def test_a_profile_of_another_detector_or_rig_is_used_with_a_word(tmp_path: Path) -> None:
+    rig = virtual_rig()
+    save_profile(tmp_path / "p.toml", replace(a_profile("rtmpose-m", rig), baseline_m=3.0))
+    found, notes = open_profile(str(tmp_path / "p.toml"), "blazepose", rig)
+    assert found is not None
+    assert ["rtmpose-m, used with blazepose" in notes[0], "3.00 m" in notes[1]] == [True, True]
+    with pytest.raises(UserError, match="no such file; expected a detector profile"):
+        open_profile(str(tmp_path / "none.toml"), "blazepose", rig)

@@ -69,18 +69,18 @@ class Benchmark:
     def __len__(self) -> int:
         return len(self.truth_m)
 
-    def rectifier(self, sample: int) -> Rectifier:
+    def rig(self, sample: int) -> StereoRig:
         """The rig of one sample (the crop moves, so each has its own)."""
         size_px = (CROP_PX, CROP_PX)
         left, right = (Camera(size_px, self.intrinsics[sample, view]) for view in (0, 1))
         left_rotation, right_rotation = self.rotations[sample]
         rotation = right_rotation @ left_rotation.T
         offset_m = right_rotation @ (self.centres_m[sample, 0] - self.centres_m[sample, 1])
-        return Rectifier(StereoRig(left, right, RigidTransform(rotation, offset_m)), "points")
+        return StereoRig(left, right, RigidTransform(rotation, offset_m))
 
     def rectified(self, sample: int) -> RectifiedSample:
         """One sample as the pipeline takes it; every joint seen in both views, with full confidence."""
-        rectifier = self.rectifier(sample)
+        rectifier = Rectifier(self.rig(sample), "points")
         left, right = (
             Pose2D(rectifier.points(view, self.points_px[sample, view]), np.ones(len(BODY17)), BODY17)
             for view in (0, 1)

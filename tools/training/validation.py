@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...calibration.rectify import Rectifier
 from ...calibration.triangulate import triangulate
 from ...models.bone_lengths import LearntLengths
 from ...models.diffusion import Schedule
@@ -51,7 +52,7 @@ def load_views(path: Path) -> Views:
     lengths = LearntLengths(BODY17)
     rows: list[tuple[np.ndarray, ...]] = []
     for sample in range(len(benchmark)):
-        rectifier = benchmark.rectifier(sample)
+        rectifier = Rectifier(benchmark.rig(sample), "points")
         rig = rectifier.rig
         left_px, right_px = (rectifier.points(view, benchmark.points_px[sample, view]) for view in (0, 1))
         lengths.observe(triangulate(rig, left_px, right_px), np.ones(len(BODY17)))
