@@ -30,6 +30,10 @@ FULL_CONFIDENCE = 0.6
 INFERRED_OPACITY = 0.85
 SOLID_OPACITY = 0.97  # from here on a stroke is drawn directly, without mixing
 DASH_PX = 6.0
+# A joint known to this (standard deviation, all axes together) is drawn as it is, to the second as faint as can be;
+# the poses of a good rig lie at 3 to 6 cm.
+SURE_SIGMA_M, VAGUE_SIGMA_M = 0.06, 0.20
+FAINTEST = 0.25
 
 
 def side_colour(side: int) -> Colour:
@@ -44,11 +48,19 @@ def bone_side(skeleton: Skeleton, child: int, parent: int) -> int:
     return sides.pop() if len(sides) == 1 else 0
 
 
-def opacity_of(confidence: float) -> float:
-    """How solid a joint is drawn: 1 from FULL_CONFIDENCE on, less below; joints inferred (0) are dashed instead."""
-    if confidence <= 0:
-        return INFERRED_OPACITY
-    return 0.3 + 0.7 * min(1.0, confidence / FULL_CONFIDENCE)
+def opacity_of(confidence: float, certainty: float = 1.0) -> float:
+    """How solid a joint is drawn: 1 from FULL_CONFIDENCE on, less below; joints inferred (0) are dashed instead.
+
+    certainty: of its place, as `certainty_of` has it.
+    """
+    seen = 0.3 + 0.7 * min(1.0, confidence / FULL_CONFIDENCE) if confidence > 0 else INFERRED_OPACITY
+    return seen * (FAINTEST + (1 - FAINTEST) * certainty)
+
+
+def certainty_of(sigma_m: np.ndarray) -> np.ndarray:
+    """How well the places of joints are known, 0 to 1. sigma_m: (J, 3), NaN where unknown, which counts as 1."""
+    away_m = np.nan_to_num(np.linalg.norm(sigma_m, axis=1), nan=0.0)
+    return np.clip((VAGUE_SIGMA_M - away_m) / (VAGUE_SIGMA_M - SURE_SIGMA_M), 0.0, 1.0)
 
 
 def drawable(points_px: np.ndarray) -> np.ndarray:
@@ -79,11 +91,20 @@ def _dashes(start_px: np.ndarray, end_px: np.ndarray, dash_px: float) -> list[tu
 
 
 def stroke(
-    image: np.ndarray, start_px: np.ndarray, end_px: np.ndarray, colour: Colour, width_px: int, confidence: float = 1.0
+    image: np.ndarray,
+    start_px: np.ndarray,
+    end_px: np.ndarray,
+    colour: Colour,
+    width_px: int,
+    confidence: float = 1.0,
+    certainty: float = 1.0,
 ) -> None:
-    """Draw an outlined line, paler for less confidence, dashed for none. start_px, end_px: (2,), finite. In place."""
+    """Draw an outlined line, paler for less confidence or certainty, dashed for no confidence. In place.
+
+    start_px, end_px: (2,), finite.
+    """
     pieces = [(start_px, end_px)] if confidence > 0 else _dashes(start_px, end_px, max(DASH_PX, 2.5 * width_px))
-    opacity = opacity_of(confidence)
+    opacity = opacity_of(confidence, certainty)
     if opacity >= SOLID_OPACITY:
         _outlined(image, pieces, colour, width_px)
         return
@@ -106,20 +127,29 @@ def _outlined(image: np.ndarray, pieces: list[tuple[np.ndarray, np.ndarray]], co
 
 
 def draw_bones(
-    image: np.ndarray, points_px: np.ndarray, confidence: np.ndarray, skeleton: Skeleton, width_px: int
+    image: np.ndarray,
+    points_px: np.ndarray,
+    confidence: np.ndarray,
+    skeleton: Skeleton,
+    width_px: int,
+    certainty: np.ndarray | None = None,
 ) -> None:
-    """Draw all bones whose ends have a place, uncertain ones under the others. points_px: (J, 2). Drawn in place."""
+    """Draw all bones whose ends have a place, uncertain ones under the others. Drawn in place.
+
+    points_px: (J, 2); confidence: (J,); certainty: (J,) of `certainty_of`, None where nothing is known of it.
+    """
     known = drawable(points_px)
+    certainty = np.ones(len(points_px)) if certainty is None else certainty
     solid = []
     for child, parent in skeleton.bone_indices:
         if not (known[child] and known[parent]):
             continue
         colour = side_colour(bone_side(skeleton, child, parent))
-        trust = float(min(confidence[child], confidence[parent]))
-        if trust > 0 and opacity_of(trust) >= SOLID_OPACITY:
+        trust, sure = (float(min(values[child], values[parent])) for values in (confidence, certainty))
+        if trust > 0 and opacity_of(trust, sure) >= SOLID_OPACITY:
             solid.append((points_px[parent], points_px[child], colour))
         else:
-            stroke(image, points_px[parent], points_px[child], colour, width_px, trust)
+            stroke(image, points_px[parent], points_px[child], colour, width_px, trust, sure)
     # All outlines first, so that none cuts into the next bone at a joint.
     for start_px, end_px, _ in solid:
         _line(image, start_px, end_px, OUTLINE, _outline_width_px(width_px))

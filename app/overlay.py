@@ -204,7 +204,8 @@ def _draw_view(part: np.ndarray, view: ViewOverlay, pose: Pose3D | None) -> None
         detected_px = _scaled(np.where(detected.confidence[:, None] > 0, detected.points_px, np.nan), scale)
         ink.draw_bones(part, detected_px, detected.confidence, detected.skeleton, 1)
     if view.refined_px is not None and pose is not None:
-        ink.draw_bones(part, _scaled(view.refined_px, scale), pose.confidence, pose.skeleton, limb_px)
+        refined_px, certainty = _scaled(view.refined_px, scale), ink.certainty_of(pose.sigma_m)
+        ink.draw_bones(part, refined_px, pose.confidence, pose.skeleton, limb_px, certainty)
     if detected is not None:
         _draw_detected_joints(part, detected_px, detected.skeleton, limb_px)
 

@@ -219,7 +219,7 @@ def _draw_shadow(panel: np.ndarray, pose: Pose3D, scene: Scene, projection: _Pro
 def _draw_person(panel: np.ndarray, pose: Pose3D, projection: _Projection, limb_m: float) -> None:
     """Bones and the joints between them, the nearest last."""
     points_px, depth_m = projection(pose.points_m)
-    known = ink.drawable(points_px)
+    known, certainty = ink.drawable(points_px), ink.certainty_of(pose.sigma_m)
     nearness = 1 / np.maximum(0.3, 1 + depth_m / projection.distance_m)
     width_px = np.clip(limb_m * projection.scale_px * nearness, 2, 10)
     parts: list[tuple[float, int, int]] = []
@@ -233,14 +233,14 @@ def _draw_person(panel: np.ndarray, pose: Pose3D, projection: _Projection, limb_
     parts += [(float(joint_depth_m[joint]), joint, joint) for joint in np.flatnonzero(known).tolist()]
     for _, child, parent in sorted(parts, key=lambda part: -part[0]):
         if child == parent:
-            if pose.confidence[child] > 0:
+            if pose.confidence[child] > 0 and certainty[child] > 0.5:
                 colour = ink.side_colour(int(pose.skeleton.side[child]))
                 ink.dot(panel, points_px[child], 0.6 * float(width_px[child]) + 0.5, colour)
             continue
         colour = ink.side_colour(ink.bone_side(pose.skeleton, child, parent))
-        trust = float(min(pose.confidence[child], pose.confidence[parent]))
+        trust, sure = (float(min(values[child], values[parent])) for values in (pose.confidence, certainty))
         bone_px = round(float(width_px[[child, parent]].mean()))
-        ink.stroke(panel, points_px[parent], points_px[child], colour, bone_px, trust)
+        ink.stroke(panel, points_px[parent], points_px[child], colour, bone_px, trust, sure)
 
 
 def _draw_uncertainty(panel: np.ndarray, pose: Pose3D, projection: _Projection) -> None:
