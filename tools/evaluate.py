@@ -162,6 +162,32 @@ class Evaluation:
             result[f"{name}_per_joint"] = np.ma.filled(inside.mean(axis=(0, 2)), np.nan).tolist()
         return result
 
+    def camera_pairs(self, found: Estimates) -> dict[str, Any] | None:
+        """Does the difference between two camera pairs' estimates of the same moment stay inside what both state?
+
+        This asks no truth. Errors that a detector makes in all views alike cancel, so it is a check of the rest alone.
+        None when no moment was seen by two pairs of cameras.
+        """
+        moments = self._benchmark.moment[self._scored]
+        order = np.argsort(moments, kind="stable")
+        same = np.flatnonzero(moments[order][1:] == moments[order][:-1])
+        if not len(same):
+            return None
+        world_m, sigma_m = (np.empty_like(found.points_m) for _ in range(2))
+        to_world = [self._samples[number].world_from_rectified for number in np.flatnonzero(self._scored)]
+        for number, move in enumerate(to_world):
+            world_m[number] = move.apply(found.points_m[number])
+            sigma_m[number] = np.sqrt(found.sigma_m[number] ** 2 @ (move.rotation**2).T)
+        first, second = order[same], order[same + 1]
+        apart_m = world_m[first] - world_m[second]
+        stated_m = np.hypot(sigma_m[first], sigma_m[second])
+        coverage = {name: np.nanmean(inside_interval(apart_m, stated_m, share)) for name, share in COVERAGES.items()}
+        return {
+            "moments": len(same),
+            "difference_mm": float(np.nanmean(np.linalg.norm(apart_m, axis=-1)) * 1e3),
+            **{name: float(share) for name, share in coverage.items()},
+        }
+
     def difference(self, errors: PoseErrors, baseline: PoseErrors) -> dict[str, list[float]]:
         """Mean of (errors - baseline), negative where the first is better, with its 95 % interval: [low, mean, high]
         for each of ERRORS."""
@@ -181,13 +207,14 @@ def evaluate(
     found = evaluation.estimates(denoiser, streaming)
     skeleton = open_denoiser(DenoiserChoice("skeleton"))
     fitted = found if denoiser.name == skeleton.name else evaluation.estimates(skeleton, streaming)
-    own = evaluation.errors(found.points_m)
+    own, pairs = evaluation.errors(found.points_m), evaluation.camera_pairs(found)
     baselines_m = evaluation.geometric_baselines() | {"skeleton_fit": fitted.points_m}
     baselines = {name: evaluation.errors(points_m) for name, points_m in baselines_m.items()}
     return (
         evaluation.scores(own)
         | {"n": len(evaluation), "denoiser": denoiser.name, "mode": "streaming" if streaming else "single"}
         | evaluation.coverage(found)
+        | ({"camera_pairs": pairs} if pairs is not None else {})
         | {
             "difference_to": {name: evaluation.difference(own, errors) for name, errors in baselines.items()},
             "baselines": {name: evaluation.scores(errors) for name, errors in baselines.items()},

@@ -26,11 +26,17 @@ def main_table(result: dict[str, Any]) -> list[str]:
     lines.append(f"{'> ' + result['denoiser']:<18}" + "".join(f"{result[error]:12.2f}" for error in ERRORS))
     axes = ["/".join(f"{100 * share:.0f}" for share in result[f"coverage_{c}_per_axis"]) for c in (50, 90)]
     stated = result["sigma_share"]
+    pairs = result.get("camera_pairs")
+    compared = [
+        "two camera pairs' estimates of the same {moments} moments differ by {difference_mm:.1f} mm: inside what both "
+        "state together at 50 % {coverage_50:.1%}, at 90 % {coverage_90:.1%}".format(**pairs)
+    ] if pairs else []  # fmt: skip
     return [
         *lines,
         f"inside the stated 50 % interval {100 * result['coverage_50']:.1f} % (x/y/z {axes[0]}), "
         f"90 % {100 * result['coverage_90']:.1f} % ({axes[1]})"
         + ("" if stated == 1 else f"; sigma stated for {100 * stated:.1f} %"),
+        *compared,
     ]
 
 

@@ -17,7 +17,7 @@ from binopose.calibration.triangulate import triangulate_dlt
 from binopose.engines.denoiser import Denoiser, NoDenoiser, SkeletonDenoiser
 from binopose.models.pose import Pose2D, Pose3D
 from binopose.tools.datasets.benchmark import Benchmark, load_benchmark
-from binopose.tools.evaluate import Evaluation, evaluate, main
+from binopose.tools.evaluate import Estimates, Evaluation, evaluate, main
 from binopose.tools.metrics import pose_errors
 from scipy.spatial.transform import Rotation
 
@@ -354,3 +354,29 @@ def test_detections_that_are_nan_are_not_scored_as_nan(tmp_path: Path) -> None:
     benchmark = load_benchmark(write(tmp_path / "b.npz", fields))
     with pytest.raises(UserError, match="1 of 6"):
         evaluate(benchmark, NoDenoiser(), streaming=False)
+
+
+def test_two_camera_pairs_check_sigma_without_truth(shared_data: Path) -> None:
+    """Made-up estimates of real moments, with errors that are independent and as large as stated, or twice that."""
+    benchmark = load_benchmark(shared_data / "benchmark" / "mhad_s08.npz")
+    chosen = np.concatenate([np.arange(300), 2327 + np.arange(300)])
+    evaluation = Evaluation(type(benchmark)(**{
+        name: getattr(benchmark, name)[chosen] for name in benchmark.__dataclass_fields__
+    }))  # fmt: skip
+    rng, sigma_m = np.random.default_rng(0), np.array([0.01, 0.02, 0.05])
+    errors_m = rng.normal(0, 1, evaluation.truth_m.shape) * sigma_m
+    for factor, expected in ((1, (0.5, 0.9)), (2, (0.264, 0.589))):
+        estimates = Estimates(evaluation.truth_m + factor * errors_m, np.broadcast_to(sigma_m, errors_m.shape))
+        found = evaluation.camera_pairs(estimates)
+        assert found is not None
+        assert found["moments"] == 300
+        assert (found["coverage_50"], found["coverage_90"]) == pytest.approx(expected, abs=0.015)
+    # The truth is the same from everywhere.
+    found = evaluation.camera_pairs(Estimates(evaluation.truth_m, np.broadcast_to(sigma_m, errors_m.shape)))
+    assert found is not None
+    assert found["difference_mm"] < 1e-6
+
+
+def test_one_camera_pair_says_nothing_of_itself(evaluated: tuple[str, dict[str, Any]]) -> None:
+    name, result = evaluated
+    assert ("camera_pairs" in result) == (name == "mhad_s08")

@@ -51,8 +51,8 @@ class Benchmark:
     points_px: (N, 2, 17, 2) detections in pixels of the 384 px crop; intrinsics: (N, 2, 3, 3) for these pixels;
     rotations: (N, 2, 3, 3) camera from world; centres_m: (N, 2, 3); projections: (N, 2, 3, 4) world to these pixels;
     truth_m, published_m: (N, 17, 3) true joints and the published model's, world frame;
-    scored: (N,) False where the ground truth is damaged; subject, action: (N,) names. Where two camera pairs saw the
-    same moments, these are samples of their own, one pair after the other.
+    scored: (N,) False where the ground truth is damaged; subject, action: (N,) names; moment: (N,) labels. Where two
+    camera pairs saw the same moments, these are samples of their own, one pair after the other.
     """
 
     points_px: np.ndarray
@@ -65,6 +65,7 @@ class Benchmark:
     scored: np.ndarray
     subject: np.ndarray
     action: np.ndarray
+    moment: np.ndarray
 
     def __len__(self) -> int:
         return len(self.truth_m)
@@ -138,4 +139,13 @@ def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
         scored=~fields["gt_damaged"].astype(bool),
         subject=fields["subject"],
         action=fields["action"],
+        moment=_moments(fields),
     )
+
+
+def _moments(fields: dict[str, np.ndarray]) -> np.ndarray:
+    """A label for each sample, (N,), the same where several cameras saw the same moment; files need not say so."""
+    names = ("subject", "action", "action_number", "frame_id")
+    if any(name not in fields for name in names):
+        return np.arange(len(fields["points2d"]))
+    return np.array(["/".join(map(str, labels)) for labels in zip(*(fields[name] for name in names), strict=True)])
