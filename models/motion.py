@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from .skeleton import BODY17, Skeleton
@@ -58,19 +60,27 @@ def lag_s(before_m: np.ndarray, after_m: np.ndarray, time_s: np.ndarray) -> floa
     return float((velocity[known] * behind_m[known]).sum()) / energy if energy > 0 else float("nan")
 
 
+def is_another_body(before_m: np.ndarray, after_m: np.ndarray, gap_s: float, skeleton: Skeleton = BODY17) -> bool:
+    """Whether a person would have to jump to get from one pose to the next; False when the poses share no joint.
+
+    The middle between left and right joints counts, which stays put when a detector mixes up the sides. before_m,
+    after_m: (J, 3), NaN where unknown; gap_s: between them.
+    """
+    shift_m = after_m - before_m
+    moved_m = np.linalg.norm(shift_m + shift_m[skeleton.mirror], axis=1) / 2
+    known_m = moved_m[np.isfinite(moved_m)]
+    return len(known_m) > 0 and bool(np.median(known_m) > BODY_NOISE_M + BODY_SPEED_M_S * gap_s)
+
+
 def body_changes(points_m: np.ndarray, time_s: np.ndarray, skeleton: Skeleton = BODY17) -> np.ndarray:
     """Where the poses jump to somebody else: (N,), true for the first pose of another body.
 
-    The middle between left and right joints counts, which stays put when a detector mixes up the sides. points_m:
-    (N, J, 3), NaN where unknown; time_s: (N,) increasing.
+    points_m: (N, J, 3), NaN where unknown; time_s: (N,) increasing.
     """
-    middle_m = (points_m + points_m[:, skeleton.mirror]) / 2
     changes = np.zeros(len(points_m), dtype=bool)
-    present = np.flatnonzero(np.isfinite(middle_m.sum(axis=2)).sum(axis=1))
-    if len(present) < 2:
-        return changes
-    moved_m = np.linalg.norm(np.diff(middle_m[present], axis=0), axis=2)
-    comparable = np.isfinite(moved_m).sum(axis=1) > 0
-    reach_m = BODY_NOISE_M + BODY_SPEED_M_S * np.diff(time_s[present])[comparable]
-    changes[present[1:][comparable]] = np.nanmedian(moved_m[comparable], axis=1) > reach_m
+    middle_m = (points_m + points_m[:, skeleton.mirror]) / 2
+    present = np.flatnonzero(np.isfinite(middle_m.sum(axis=2)).any(axis=1)).tolist()
+    for before, after in pairwise(present):
+        gap_s = float(time_s[after] - time_s[before])
+        changes[after] = is_another_body(points_m[before], points_m[after], gap_s, skeleton)
     return changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .motion import body_changes
+from .motion import is_another_body
 
 # After an absence this long whatever was learnt about the person may be about somebody else.
 AWAY_S = 1.5
@@ -43,4 +43,4 @@ class PresenceWatch:
 def _jumps(before: tuple[np.ndarray, float], after: tuple[np.ndarray, float]) -> bool:
     if after[1] <= before[1]:
         return False
-    return bool(body_changes(np.stack([before[0], after[0]]), np.array([before[1], after[1]]))[1])
+    return is_another_body(before[0], after[0], after[1] - before[1])
