@@ -107,7 +107,11 @@ def sigma_of_rows_m(rig: RectifiedRig, points_m: np.ndarray, noise_px: np.ndarra
     """What errors of which row differences have this standard deviation do to triangulated joints, (J, 3) per axis.
 
     points_m: (J, 3) rectified frame; noise_px: (J,). Both views err alike and independently, by noise / sqrt(2) in row
-    and column, so their mean by noise / 2 and the disparity by noise; Z / f and Z^2 / (f B) make that metres.
+    and column, so their mean by noise / 2 and the disparity by noise; Z / f and Z^2 / (f B) make that metres. What is
+    off in depth is off sideways too, along the line to the middle between the cameras.
     """
-    across_m = points_m[:, 2] / rig.focal_px * noise_px / 2
-    return np.stack([across_m, across_m, points_m[:, 2] ** 2 / (rig.focal_px * rig.baseline_m) * noise_px], axis=1)
+    x, y, depth = points_m.T
+    depth_m = depth**2 / (rig.focal_px * rig.baseline_m) * noise_px
+    across_m = depth / rig.focal_px * noise_px / 2
+    aside = (x - rig.baseline_m / 2) / depth, y / depth
+    return np.stack([np.hypot(across_m, slope * depth_m) for slope in aside] + [depth_m], axis=1)

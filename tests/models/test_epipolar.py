@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from binopose.models.epipolar import RowStatistics
+from binopose.calibration.rectify import RectifiedRig
+from binopose.calibration.triangulate import project, triangulate
+from binopose.models.epipolar import RowStatistics, person_height_px, sigma_of_rows_m
 
 
 def stream(bias_px: float, noise_px: float, frames: int = 400, gross: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -76,3 +78,30 @@ def test_small_differences_on_a_tall_person_mean_nothing() -> None:
 def test_trust_stays_between_zero_and_one() -> None:
     trust = after(stream(0.0, 3.0)).trust(np.array([-1e6, 0, 1e6, np.nan, np.inf]), 300.0)
     assert ((trust >= 0) & (trust <= 1)).all()
+
+
+def test_what_rows_say_of_places() -> None:
+    """Independent noise in all four coordinates, triangulated many times over."""
+    rig = RectifiedRig(900.0, 640.0, 600.0, 360.0, 1.5, np.eye(3), np.eye(3))
+    points_m = np.array([[0.75, 0.2, 3.0], [-0.6, -0.5, 5.0]])
+    noise_px, rng = 3.0, np.random.default_rng(0)
+    seen_px = project(rig, points_m)[:, None] + rng.normal(0, noise_px / np.sqrt(2), (2, 20_000, 2, 2))
+    rows_px = seen_px[0, ..., 1] - seen_px[1, ..., 1]
+    assert rows_px.std() == pytest.approx(noise_px, rel=0.02)
+    found_m = triangulate(rig, seen_px[0], seen_px[1]).std(axis=0)
+    stated_m = sigma_of_rows_m(rig, points_m, np.full(2, noise_px))
+    np.testing.assert_allclose(stated_m, found_m, rtol=0.03)
+
+
+def test_height_of_a_person_in_a_view() -> None:
+    assert person_height_px(np.array([[5.0, 10.0], [np.nan, np.nan], [7.0, 210.0]])) == 200.0
+    assert person_height_px(np.full((3, 2), np.nan)) == 0.0
+
+
+def test_rows_out_of_the_usual_raise_the_noise_and_no_others_do() -> None:
+    statistics = after(stream(10.0, 4.0))
+    usual, far, unseen = 10.0 + 4.0, 10.0 + 40.0, np.nan
+    excess_px = statistics.excess_noise_px(np.array([10.0, usual, far, unseen]), 500.0)
+    assert excess_px[[0, 1, 3]] == pytest.approx(0, abs=1.0)
+    # Student's t with 4 degrees of freedom: (4 * 4^2 + 40^2) / 5 - 4^2.
+    assert excess_px[2] == pytest.approx(np.sqrt((4 * 16 + 1600) / 5 - 16), rel=0.05)
