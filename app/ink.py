@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache, lru_cache
 
 import cv2
@@ -108,15 +109,21 @@ def stroke(
     if opacity >= SOLID_OPACITY:
         _outlined(image, pieces, colour, width_px)
         return
-    # Mixed with what lies under it; only the part of the picture around it is touched.
-    ends_px, margin = np.stack([start_px, end_px]), width_px + 4
-    low = np.maximum(np.floor(ends_px.min(axis=0)).astype(int) - margin, 0)
-    high = np.minimum(np.ceil(ends_px.max(axis=0)).astype(int) + margin, (image.shape[1], image.shape[0]))
-    if (low < high).all():
-        part = image[low[1] : high[1], low[0] : high[0]]
+    # Mixed with what lies under it.
+    part, corner_px = _around(image, np.stack([start_px, end_px]), width_px + 4)
+    if part.size:
         drawn = part.copy()
-        _outlined(drawn, [(start - low, end - low) for start, end in pieces], colour, width_px)
+        _outlined(drawn, [(start - corner_px, end - corner_px) for start, end in pieces], colour, width_px)
         cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
+
+
+def _around(image: np.ndarray, points_px: np.ndarray, margin_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture around some points, (N, 2), empty where they are outside; and its first pixel, (2,)."""
+    height, width = image.shape[:2]
+    x_px, y_px = points_px.T.tolist()
+    left, top = (max(math.floor(min(values)) - margin_px, 0) for values in (x_px, y_px))
+    right, bottom = min(math.ceil(max(x_px)) + margin_px, width), min(math.ceil(max(y_px)) + margin_px, height)
+    return image[top : max(top, bottom), left : max(left, right)], np.array([left, top])
 
 
 def _outlined(image: np.ndarray, pieces: list[tuple[np.ndarray, np.ndarray]], colour: Colour, width_px: int) -> None:
@@ -164,8 +171,16 @@ def ring(image: np.ndarray, centre_px: np.ndarray, radius_px: float, colour: Col
     cv2.circle(image, _fixed(centre_px), radius, colour, 1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def dot(image: np.ndarray, centre_px: np.ndarray, radius_px: float, colour: Colour) -> None:
-    """Draw a filled circle with a dark outline. Drawn in place."""
+def dot(image: np.ndarray, centre_px: np.ndarray, radius_px: float, colour: Colour, certainty: float = 1.0) -> None:
+    """Draw a filled circle with a dark outline, paler for less certainty. Drawn in place."""
+    opacity = opacity_of(1.0, certainty)
+    if opacity < SOLID_OPACITY:
+        part, corner_px = _around(image, centre_px[None], math.ceil(radius_px) + 2)
+        if part.size:
+            drawn = part.copy()
+            dot(drawn, centre_px - corner_px, radius_px, colour)
+            cv2.addWeighted(drawn, opacity, part, 1 - opacity, 0, dst=part)
+        return
     step = 1 << SUBPIXEL_BITS
     cv2.circle(image, _fixed(centre_px), round((radius_px + 1) * step), OUTLINE, -1, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.circle(image, _fixed(centre_px), round(radius_px * step), colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -233,9 +233,9 @@ def _draw_person(panel: np.ndarray, pose: Pose3D, projection: _Projection, limb_
     parts += [(float(joint_depth_m[joint]), joint, joint) for joint in np.flatnonzero(known).tolist()]
     for _, child, parent in sorted(parts, key=lambda part: -part[0]):
         if child == parent:
-            if pose.confidence[child] > 0 and certainty[child] > 0.5:
-                colour = ink.side_colour(int(pose.skeleton.side[child]))
-                ink.dot(panel, points_px[child], 0.6 * float(width_px[child]) + 0.5, colour)
+            if pose.confidence[child] > 0:
+                colour, radius_px = ink.side_colour(int(pose.skeleton.side[child])), 0.6 * float(width_px[child]) + 0.5
+                ink.dot(panel, points_px[child], radius_px, colour, float(certainty[child]))
             continue
         colour = ink.side_colour(ink.bone_side(pose.skeleton, child, parent))
         trust, sure = (float(min(values[child], values[parent])) for values in (pose.confidence, certainty))

@@ -413,3 +413,39 @@ def test_unknown_uncertainty_fades_nothing() -> None:
     unsaid = pose_of(standing_m())
     first, second = (Overlay(VIEW_PX).compose(frame(pose, pixels_of(standing_m()))) for pose in (unsaid, sure))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("seen_from", ["front", "above"])
+def test_joints_and_bones_in_space_fade_without_a_step(seen_from: str) -> None:
+    """The less is known of a wrist the closer forearm and hand are to the picture without them, never all at once."""
+    scene = SceneTracker().update(pose_of(standing_m()), 0.0)
+
+    def drawn(points_m: np.ndarray, length_m: float) -> np.ndarray:
+        sigma_m = np.full((17, 3), 0.02)
+        sigma_m[J["RightWrist"]] = length_m / math.sqrt(3)
+        pose, picture = with_sigma(pose_of(points_m), sigma_m), panel()
+        if seen_from == "front":
+            draw_turning_view(picture, pose, scene, Viewpoint())
+        else:
+            draw_plan(picture, pose, scene)
+        return picture.astype(int)
+
+    without_m = standing_m()
+    without_m[J["RightWrist"]] = math.nan
+    missing, surest = drawn(without_m, 0.0), drawn(standing_m(), 0.0)
+    where = is_near(surest, RIGHT_BGR) & ~is_near(missing, RIGHT_BGR)
+    contrast = [
+        np.abs(drawn(standing_m(), length_m) - missing)[where].mean() for length_m in np.linspace(0.05, 0.21, 33)
+    ]
+    steps = -np.diff(contrast)
+    assert steps.min() >= 0
+    assert steps.max() < 0.06 * contrast[0]
+    assert 0.2 < contrast[-1] / contrast[0] < 0.3
+
+
+def test_uncertain_joints_outside_the_picture_are_no_problem() -> None:
+    pose = with_sigma(pose_of(standing_m()), np.full((17, 3), 0.1))
+    scene = SceneTracker().update(pose, 0.0)
+    for viewpoint in (Viewpoint(zoom=8), Viewpoint(yaw_rad=1.0, zoom=20)):
+        draw_turning_view(panel(), pose, scene, viewpoint)
+    Overlay(VIEW_PX).compose(frame(pose, pixels_of(standing_m()) + 900))
