@@ -28,8 +28,8 @@ def main_table(result: dict[str, Any]) -> list[str]:
     stated = result["sigma_share"]
     pairs = result.get("camera_pairs")
     compared = [
-        "two camera pairs' estimates of the same {moments} moments differ by {difference_mm:.1f} mm: inside what both "
-        "state together at 50 % {coverage_50:.1%}, at 90 % {coverage_90:.1%}".format(**pairs)
+        f"two camera pairs, {pairs['poses']} poses: {pairs['difference_mm']:.1f} mm apart; inside both stated 50 % "
+        f"intervals together {100 * pairs['coverage_50']:.1f} %, 90 % {100 * pairs['coverage_90']:.1f} %"
     ] if pairs else []  # fmt: skip
     return [
         *lines,

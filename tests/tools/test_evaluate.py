@@ -109,10 +109,13 @@ def test_single_mode_knows_nothing_of_other_samples(shared_data: Path) -> None:
     np.testing.assert_array_equal(there_m, back_m[::-1])
 
 
-def made_up(samples: int = 6) -> dict[str, np.ndarray]:
-    """A benchmark with exact detections, cameras that converge a little, and skew in K as in the published files."""
+def made_up(samples: int = 6, truth_m: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """A benchmark with exact detections, cameras that converge a little, and skew in K as in the published files.
+
+    truth_m: (samples, 17, 3), None for any.
+    """
     rng = np.random.default_rng(0)
-    truth_m = rng.normal(0, 0.3, (samples, 17, 3))
+    truth_m = rng.normal(0, 0.3, (samples, 17, 3)) if truth_m is None else truth_m
     intrinsics, rotations = np.empty((samples, 2, 3, 3)), np.empty((samples, 2, 3, 3))
     centres_m, projections = np.empty((samples, 2, 3)), np.empty((samples, 2, 3, 4))
     points = np.empty((samples, 2, 17, 2))
@@ -135,6 +138,17 @@ def made_up(samples: int = 6) -> dict[str, np.ndarray]:
         "dualdiff_ref": truth_m + np.array([0, 0.02, 0]), "gt_damaged": np.zeros(samples, bool),
         "subject": np.array(["S1"] * samples), "action": np.array(["stand", "walk"])[np.arange(samples) % 2],
         "more": np.zeros(3),
+    }  # fmt: skip
+
+
+def two_pairs(samples: int) -> dict[str, np.ndarray]:
+    """The same moments seen by two camera pairs, one after the other: 2 * samples, exact detections."""
+    truth_m = made_up(samples)["gt"]
+    fields = made_up(2 * samples, np.concatenate([truth_m, truth_m]))
+    return fields | {
+        "action_number": np.zeros(2 * samples, int), "frame_id": np.tile(np.arange(samples), 2),
+        "camera_group": np.repeat([0, 1], samples), "action": np.full(2 * samples, "walk"),
+        "subject": np.full(2 * samples, "S1", dtype="<U8"),
     }  # fmt: skip
 
 
@@ -318,13 +332,15 @@ def broken(kind: str, path: Path) -> None:
         write(path, fields | {"gt": fields["gt"][:, :16]})
     elif kind == "another number":
         write(path, fields | {"K": fields["K"][:4]})
+    elif kind == "another number of labels":
+        write(path, fields | {"frame_id": np.arange(5)})
     elif kind == "other names":
         write(path, {"poses": fields["gt"]})
 
 
 BROKEN = (
     "missing", "folder", "empty", "text", "cut off", "cut off by a few bytes", "damaged inside", "single array",
-    "pickled", "field missing", "wrong shape", "another number", "other names",
+    "pickled", "field missing", "wrong shape", "another number", "another number of labels", "other names",
 )  # fmt: skip
 
 
@@ -339,6 +355,7 @@ def test_broken_files_are_named(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "told"),
     [("field missing", "camera_centres"), ("wrong shape", "gt: expected shape"), ("another number", "K: expected"),
+     ("another number of labels", "frame_id: expected"),
      ("other names", "points2d.*poses")],
 )  # fmt: skip
 def test_wrong_fields_are_named(tmp_path: Path, kind: str, told: str) -> None:
@@ -356,25 +373,50 @@ def test_detections_that_are_nan_are_not_scored_as_nan(tmp_path: Path) -> None:
         evaluate(benchmark, NoDenoiser(), streaming=False)
 
 
-def test_two_camera_pairs_check_sigma_without_truth(shared_data: Path) -> None:
-    """Made-up estimates of real moments, with errors that are independent and as large as stated, or twice that."""
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    # A normal distribution has these shares within the stated intervals, and within those of half its deviation.
+    [(1, (0.5, 0.9)), (2, (0.264, 0.589))],
+)
+def test_two_camera_pairs_check_sigma_without_truth(
+    tmp_path: Path, factor: float, expected: tuple[float, float]
+) -> None:
+    """Errors that are independent, and as large as stated or twice that; each sample's frame is turned elsewhere."""
+    path = write(tmp_path / "b.npz", two_pairs(400))
+    pairs = evaluate(load_benchmark(path), Stating((factor, factor, factor)), streaming=True)["camera_pairs"]
+    assert pairs["poses"] == 400
+    assert (pairs["coverage_50"], pairs["coverage_90"]) == pytest.approx(expected, abs=0.01)
+
+
+def test_samples_of_the_same_cameras_or_of_other_moments_are_no_pairs(tmp_path: Path) -> None:
+    fields = two_pairs(6)
+    for name, values in (("camera_group", np.zeros(12, int)), ("frame_id", np.arange(12)), ("subject", np.arange(12))):
+        path = write(tmp_path / "b.npz", fields | {name: values.astype(fields[name].dtype)})
+        assert "camera_pairs" not in evaluate(load_benchmark(path), NoDenoiser(), streaming=False), name
+    # Damaged in one pair: nothing to compare with.
+    path = write(tmp_path / "b.npz", fields | {"gt_damaged": np.arange(12) == 7})
+    assert evaluate(load_benchmark(path), NoDenoiser(), streaming=False)["camera_pairs"]["poses"] == 5
+
+
+def test_pairs_are_compared_in_the_world_and_sigma_is_not_needed_for_that(tmp_path: Path) -> None:
+    evaluation = Evaluation(load_benchmark(write(tmp_path / "b.npz", two_pairs(6))))
+    points_m = evaluation.truth_m.copy()
+    points_m[6:] += np.array([0.012, 0, 0.016])
+    pairs = evaluation.camera_pairs(Estimates(points_m, np.full_like(points_m, np.nan)))
+    assert pairs is not None
+    assert pairs["difference_mm"] == pytest.approx(20)
+    assert math.isnan(pairs["coverage_50"])
+
+
+def test_moments_that_are_the_same_have_the_same_truth(shared_data: Path) -> None:
     benchmark = load_benchmark(shared_data / "benchmark" / "mhad_s08.npz")
-    chosen = np.concatenate([np.arange(300), 2327 + np.arange(300)])
-    evaluation = Evaluation(type(benchmark)(**{
-        name: getattr(benchmark, name)[chosen] for name in benchmark.__dataclass_fields__
-    }))  # fmt: skip
-    rng, sigma_m = np.random.default_rng(0), np.array([0.01, 0.02, 0.05])
-    errors_m = rng.normal(0, 1, evaluation.truth_m.shape) * sigma_m
-    for factor, expected in ((1, (0.5, 0.9)), (2, (0.264, 0.589))):
-        estimates = Estimates(evaluation.truth_m + factor * errors_m, np.broadcast_to(sigma_m, errors_m.shape))
-        found = evaluation.camera_pairs(estimates)
-        assert found is not None
-        assert found["moments"] == 300
-        assert (found["coverage_50"], found["coverage_90"]) == pytest.approx(expected, abs=0.015)
-    # The truth is the same from everywhere.
-    found = evaluation.camera_pairs(Estimates(evaluation.truth_m, np.broadcast_to(sigma_m, errors_m.shape)))
-    assert found is not None
-    assert found["difference_mm"] < 1e-6
+    order = np.lexsort((benchmark.camera_group, benchmark.moment)).reshape(-1, 2)
+    assert len(order) == 2327
+    assert (benchmark.moment[order[:, 0]] == benchmark.moment[order[:, 1]]).all()
+    assert (benchmark.camera_group[order] == [0, 1]).all()
+    assert np.abs(np.diff(benchmark.truth_m[order], axis=1)).max() < 1e-3
+    # And it is the label that says so: the moment after has another truth.
+    assert np.abs(benchmark.truth_m[order[1:, 0]] - benchmark.truth_m[order[:-1, 1]]).max(axis=(1, 2)).min() > 1e-4
 
 
 def test_one_camera_pair_says_nothing_of_itself(evaluated: tuple[str, dict[str, Any]]) -> None:

@@ -32,6 +32,8 @@ _FIELDS = {
     "subject": ("N",),
     "action": ("N",),
 }
+# Files need not have these; together they say which samples are of the same moment.
+_LABELS = {"action_number": ("N",), "frame_id": ("N",), "camera_group": ("N",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,9 @@ class Benchmark:
     points_px: (N, 2, 17, 2) detections in pixels of the 384 px crop; intrinsics: (N, 2, 3, 3) for these pixels;
     rotations: (N, 2, 3, 3) camera from world; centres_m: (N, 2, 3); projections: (N, 2, 3, 4) world to these pixels;
     truth_m, published_m: (N, 17, 3) true joints and the published model's, world frame;
-    scored: (N,) False where the ground truth is damaged; subject, action: (N,) names; moment: (N,) labels. Where two
-    camera pairs saw the same moments, these are samples of their own, one pair after the other.
+    scored: (N,) False where the ground truth is damaged; subject, action: (N,) names; moment: (N,) labels;
+    camera_group: (N,) number of the camera pair. Where two camera pairs saw the same moments, these are samples of
+    their own, one pair after the other.
     """
 
     points_px: np.ndarray
@@ -66,6 +69,7 @@ class Benchmark:
     subject: np.ndarray
     action: np.ndarray
     moment: np.ndarray
+    camera_group: np.ndarray
 
     def __len__(self) -> int:
         return len(self.truth_m)
@@ -109,7 +113,7 @@ def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
     if "points2d" not in fields:
         raise UserError(f"{path}: points2d: expected a field of that name, found {', '.join(fields) or 'none'}")
     samples = len(fields["points2d"])
-    for name, shape in _FIELDS.items():
+    for name, shape in (_FIELDS | {name: shape for name, shape in _LABELS.items() if name in fields}).items():
         expected = tuple(samples if n == "N" else n for n in shape)
         found = fields[name].shape if name in fields else None
         if found != expected:
@@ -140,6 +144,7 @@ def load_benchmark(path: Path, raw_detections: bool = False) -> Benchmark:
         subject=fields["subject"],
         action=fields["action"],
         moment=_moments(fields),
+        camera_group=fields.get("camera_group", np.zeros(samples, dtype=np.int64)),
     )
 
 
