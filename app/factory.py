@@ -122,7 +122,7 @@ def open_detector(name: str, rectifier: Rectifier, engine: EngineChoice | None =
 def profile_file(detector: str) -> Path:
     """Where the profile of a detector lies: beside its weights. Raises UserError when there is no such detector."""
     path = Path(detector)
-    if path.suffix.lower() in MODEL_SUFFIXES:
+    if path.suffix.lower() in MODEL_SUFFIXES or path.is_file():
         return path.with_name(f"{path.stem}.{FILE_NAME}")
     return user_cache_dir() / entry_named(detector).name / FILE_NAME
 

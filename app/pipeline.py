@@ -137,8 +137,8 @@ def without(pose: Pose3D, joints: np.ndarray) -> Pose3D:
 def less_sure(rig: RectifiedRig, pose: Pose3D, excess_px: np.ndarray) -> Pose3D:
     """The refined pose with what the rows betray added to its uncertainty. excess_px: (17,) of `RowStatistics`.
 
-    A joint that errs no more than usual is as sure as its denoiser says. excess noise is looked for after refining: a
-    denoiser that is told the rows takes most of it into account but cannot know what is usual for this rig.
+    A joint that errs no more than usual is as sure as its denoiser says. Denoisers are told the rows and take most of
+    it into account, but do not know what is usual for this detector on this rig.
     """
     sigma_m = np.hypot(pose.sigma_m, sigma_of_rows_m(rig, pose.points_m, excess_px))
     return Pose3D(pose.points_m, pose.confidence, sigma_m, pose.skeleton, pose.timestamp_s)

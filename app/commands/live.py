@@ -133,12 +133,14 @@ def open_session(options: argparse.Namespace, stack: ExitStack) -> LiveSession |
     if source is None:
         return None
     rig, notes = rig.adapted_to(source.sizes_px)
-    profile, profile_notes = open_profile(options.profile, options.detector, rig)
-    for note in notes + profile_notes:
+    for note in notes:
         print_warning(note)
     rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
     detector = open_detector(options.detector, rectifier, engine_choice(options.device, options.allow_inexact))
     stack.callback(detector.close)
+    profile, notes = open_profile(options.profile, options.detector, rig)
+    for note in notes:
+        print_warning(note)
     sync = SoftSync()
     pipeline = Pipeline(rectifier, detector, denoiser_of(options), sync, profile)
     session_options = SessionOptions(

@@ -155,11 +155,11 @@ def run(options: argparse.Namespace) -> int:
         )
         check_run(rig, run_options)
         person = check_skeleton_options(options)
-        profile, notes = open_profile(options.profile, options.detector, rig)
-        recording.warnings += notes
         engine = engine_choice(options.device, options.allow_inexact)
         detector = open_detector(options.detector, rectifier, engine)
         try:
+            profile, notes = open_profile(options.profile, options.detector, rig)
+            recording.warnings += notes
             choice = DenoiserChoice(
                 options.denoiser,
                 options.steps,
