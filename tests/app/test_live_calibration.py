@@ -14,9 +14,9 @@ from binopose.app.calibrating import PictureFolder, SessionOptions, TooFewPairsE
 from binopose.app.calibrating.guide import Guide, attitude_of, missing_tasks, reachable_thirds, thirds_of, would_do
 from binopose.app.calibrating.panel import GuideFrame, GuidePanel
 from binopose.app.calibrating.search import SearchedPair, find_in_moving_picture
-from binopose.app.calibrating.selection import PairSelection
+from binopose.app.calibrating.selection import KeptPair, PairSelection
 from binopose.app.calibrating.session import reason_to_end
-from binopose.app.calibrating.verdict import Finding
+from binopose.app.calibrating.verdict import Finding, RunningVerdict
 from binopose.app.capture import CapturedPair, open_stereo
 from binopose.app.commands import calibrate
 from binopose.app.frames import FramePair
@@ -24,7 +24,7 @@ from binopose.app.window import PreviewFile, WindowError, check_display
 from binopose.calibration.boards import Board, BoardKind
 from binopose.calibration.errors import UserError
 from binopose.calibration.judge import Judgement, Reason
-from binopose.calibration.pictures import PicturesError
+from binopose.calibration.pictures import PicturePair, PicturesError
 from binopose.calibration.rig import RigidTransform, StereoRig
 from binopose.calibration.rig_file import load_rig
 from binopose.calibration.view_choice import SeenPair
@@ -131,10 +131,32 @@ def test_a_session_takes_resting_boards_and_ends_in_the_right_rig(
     assert len(moments) == 10
     said = capsys.readouterr().out
     assert "10 pairs, as many as wanted" in said
-    assert "verdict on" in said
     assert len(previews) > 5
     assert set(previews) == {previews[0]}
     assert len(previews[0]) == 3
+
+
+def test_a_verdict_is_worked_out_beside_and_told_once(tmp_path: Path) -> None:
+    """However long it takes: a session may be over before, on a slow machine."""
+    rig = make_rig(0.15, 4, "pinhole", SIZE)
+    kept = []
+    for number, pictures in enumerate(film(tmp_path, rig, simulate(rig, BOARD, 6, 0.0, seed=11).poses), 1):
+        files = PicturePair(*(tmp_path / f"{side}_{number}.png" for side in ("left", "right")))
+        for path, picture in zip((files.left, files.right), pictures, strict=True):
+            cv2.imwrite(str(path), picture)
+        kept.append(KeptPair(number, files, SeenPair(None, None)))
+    with RunningVerdict(BOARD, (SIZE, SIZE), None, False) as verdict:
+        assert not verdict.update(kept[:2])
+        assert not verdict.working, "two pairs are too few to begin"
+        assert not verdict.update(kept)
+        assert verdict.working
+        while not verdict.update(kept):
+            time.sleep(0.01)
+        assert verdict.latest is not None
+        assert verdict.latest.numbers == tuple(range(1, 7))
+        assert verdict.latest.baseline_m == pytest.approx(0.15, rel=0.01)
+        assert not verdict.update(kept)
+        assert not verdict.working, "nothing has changed since"
 
 
 def read_grey(path: Path) -> np.ndarray:
