@@ -237,7 +237,9 @@ class Pipeline:
             pose = self.denoiser.denoise(rig, *with_placed(rig, left, right, raw, placed))
             pose = as_inferred(pose, placed)
             observed_rows_px = np.where(raw.confidence > 0, epipolar_px, np.nan)
-            excess_px = self.rows.excess_noise_px(observed_rows_px, person_height_px(left.points_px))
+            excess_px = self.rows.excess_noise_px(
+                observed_rows_px, person_height_px(left.points_px[np.isfinite(epipolar_px)])
+            )
             pose = less_sure(rig, pose, excess_px)
         return PersonResult(left, right, raw, pose, epipolar_px, outliers), reacquired
 

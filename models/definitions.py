@@ -38,6 +38,8 @@ CONVENTIONS: Mapping[str, Convention] = {
     "HeadTop": Convention("Shoulder", (0.0, 0.432, 0.081), (0.0, 0.590, 0.104), (0.05, 0.066, 0.128)),
     "Nose": Convention("Shoulder", (0.0, 0.237, 0.116), (0.0, 0.240, 0.163), (0.03, 0.044, 0.060)),
 }
+# Trunks of other lengths are nobody's: a hip or shoulder is wrong, and the frame with it.
+TRUNK_LIMITS_M = (0.25, 0.9)
 # Further outside the conventions, in standard deviations, is no convention.
 FARTHEST = 4.0
 
@@ -102,10 +104,13 @@ def beyond_convention(places: np.ndarray) -> np.ndarray:
 
 
 def put_back(points_m: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """A pose with joints moved back to where conventions have them, (17, 3); as it is where the trunk is not known.
+    """A pose with joints moved back to where conventions have them, (17, 3); as it is where the trunk is unknown or
+    cannot be.
 
     points_m: (17, 3); beyond: (17, 3) of `beyond_convention`.
     """
     found = trunks(points_m[None])
+    if not TRUNK_LIMITS_M[0] <= found.length_m[0] <= TRUNK_LIMITS_M[1]:
+        return points_m
     shift_m = found.length_m[0] * beyond @ found.axes[0].T
     return points_m - np.nan_to_num(shift_m, nan=0.0)

@@ -165,8 +165,14 @@ def _number(path: Path, where: str, content: Mapping[str, Any], key: str, low: f
 
 
 def _offset(path: Path, where: str, found: Any) -> np.ndarray:
-    numbers = isinstance(found, list) and len(found) == 3 and all(isinstance(part, int | float) for part in found)
-    if not numbers or max(map(abs, found)) > MAX_OFFSET:
+    right = (
+        isinstance(found, list)
+        and len(found) == 3
+        and all(
+            isinstance(part, int | float) and not isinstance(part, bool) and abs(part) <= MAX_OFFSET for part in found
+        )
+    )
+    if not right:
         raise ProfileError(
             f"{path}: {where}.definition_offset: expected three numbers of at most {MAX_OFFSET:g}, found {found!r}"
         )

@@ -29,8 +29,8 @@ PRICE = 5.0
 # How far lengths deviate and lines of sight miss the sphere that the bone reaches.
 REACH_SIGMA_M = 0.03
 # What is known of a joint's place, relative to the next one: a moment ago this well, and less by so much a second; not
-# at all after FORGET_S. Where both views agree on it speaks against them with a limited cost: else a mistake of the
-# past would go on for ever.
+# at all after FORGET_S. A place of one view counts as known as well. Where both views agree on it speaks against them
+# with a limited cost: else a mistake of the past would go on for ever.
 PLACE_SIGMA_M, PLACE_SIGMA_M_S, FORGET_S = 0.05, 0.8, 1.0
 MOST_COST_OF_PLACE = 2.0
 # How far both views together place a joint too near or too far, at least.

@@ -184,7 +184,7 @@ class Evaluation:
         stated_m = np.hypot(sigma_m[first], sigma_m[second])
         result: dict[str, Any] = {
             "poses": len(first),
-            "difference_mm": float(np.linalg.norm(apart_m, axis=-1).mean() * 1e3),
+            "difference_mm": float(np.nanmean(np.linalg.norm(apart_m, axis=-1)) * 1e3),
         }
         for name, share in COVERAGES.items():
             inside = np.ma.masked_invalid(inside_interval(apart_m, stated_m, share))

@@ -20,6 +20,7 @@ from ..app.console import print_error, print_line, print_warning, progress
 from ..app.factory import DenoiserChoice, engine_choice, open_denoiser, open_detector, profile_file
 from ..app.live.raw_streams import is_recording
 from ..app.live.recorded import RecordedStreams
+from ..app.live.sync import SoftSync
 from ..app.lookahead import LookAhead
 from ..app.pipeline import PersonResult, Pipeline, lift
 from ..app.processing import PairSource
@@ -68,7 +69,8 @@ def _people(
     detector = open_detector(options.detector, rectifier, engine)
     try:
         # Without a profile: what an earlier one corrects would otherwise look right.
-        ahead = LookAhead(Pipeline(rectifier, detector, open_denoiser(DenoiserChoice(), engine)))
+        sync = SoftSync() if isinstance(source, RecordedStreams) else None
+        ahead = LookAhead(Pipeline(rectifier, detector, open_denoiser(DenoiserChoice(), engine), sync))
         with progress(source.frames, words, "pairs") as bar:
             for pair in source:
                 left, right = rectifier.images(pair.left, pair.right)
@@ -91,10 +93,12 @@ def learn_from_recordings(options: argparse.Namespace) -> DetectorProfile:
     learner, rig = ProfileLearner(), calibrated
     for number, opened in enumerate(_sources(options.recordings)):
         with opened as source:
-            rig, _ = calibrated.adapted_to(source.sizes_px)
+            rig, notes = calibrated.adapted_to(source.sizes_px)
             rectifier = Rectifier(rig, None if options.rectify == "auto" else options.rectify)
             for person in _people(source, rectifier, options, f"recording {number + 1}"):
                 learner.observe(person, number)
+            for warning in [*notes, *source.warnings]:
+                print_warning(f"recording {number + 1}: {warning}")
     return learner.profile(Path(options.detector).name, rig, _provenance(options.recordings))
 
 
@@ -152,7 +156,9 @@ def profile_doubts(profile: DetectorProfile) -> list[str]:
             "this is little to learn from, so that all joints are taken to be much alike: record half a minute or more"
         )
     if not np.isfinite(profile.row_noise).any():
-        doubts.append("the rows of both views were made equal before: they tell nothing about noise")
+        doubts.append(
+            "rows tell nothing about noise here: no joint was sure in both views, or both views were made equal before"
+        )
     return doubts
 
 

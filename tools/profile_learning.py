@@ -15,13 +15,15 @@ from ..calibration.people import INDEPENDENT_S, SIGMA_PER_MEDIAN
 from ..calibration.rig import StereoRig
 from ..models.bone_lengths import rigid_lengths_m
 from ..models.definitions import CONVENTIONS, beyond_convention, usual_places
-from ..models.detector_profile import DetectorProfile
+from ..models.detector_profile import MAX_OFFSET, MAX_ROW_NOISE, DetectorProfile
 from ..models.epipolar import USUAL_FREEDOM, person_height_px
 from ..models.skeleton import BODY17
 
 # Joints less sure than this in either view tell about hiding, not about the detector.
 SURE = 0.5
 MIN_FRAMES = 60
+# Rows are compared with the height of the person; of somebody who is hardly there nothing can be said.
+MIN_HEIGHT_PX = 40.0
 # Rows that differ by less than this share of the person were made equal afterwards and tell nothing.
 EQUAL_ROWS = 2e-4
 # A joint that was seen in so many independent moments speaks as loudly for itself as all joints together do.
@@ -35,6 +37,7 @@ class ProfileLearner:
     def __init__(self) -> None:
         self._rows: list[np.ndarray] = []
         self._raw_m: list[np.ndarray] = []
+        self._sure_m: list[np.ndarray] = []
         self._refined_m: list[np.ndarray] = []
         self._recording: list[int] = []
         self._moment: list[int] = []
@@ -45,9 +48,11 @@ class ProfileLearner:
     def observe(self, person: PersonResult, recording: int) -> None:
         """Add one frame; recording: number of the recording it is from, in which one person is seen."""
         sure = np.minimum(person.left.confidence, person.right.confidence) > SURE
-        height_px = person_height_px(person.left.points_px[sure])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._rows.append(np.where(sure, person.epipolar_px, np.nan) / height_px)
+        # The height that `lift` compares with when the profile is used.
+        height_px = person_height_px(person.left.points_px[np.isfinite(person.epipolar_px)])
+        sure &= height_px >= MIN_HEIGHT_PX
+        self._rows.append(np.where(sure, person.epipolar_px, np.nan) / max(height_px, MIN_HEIGHT_PX))
+        self._sure_m.append(np.where(sure[:, None], person.raw.points_m, np.nan))
         self._raw_m.append(person.raw.points_m)
         self._refined_m.append(person.pose.points_m)
         self._recording.append(recording)
@@ -64,12 +69,13 @@ class ProfileLearner:
         recording = np.array(self._recording)
         _, moments = np.unique(np.stack([recording, self._moment]), axis=1, return_inverse=True)
         row_noise, freedom = row_statistics(_about_medians(np.stack(self._rows), recording), moments)
-        places = usual_places(raw_m)
+        sure_m = np.stack(self._sure_m)
+        places = usual_places(sure_m)
         return DetectorProfile(
             detector,
             row_noise,
             freedom,
-            beyond_convention(places),
+            _definition_offset(places, sure_m, moments),
             rig.baseline_m,
             float(np.rad2deg(rig.axes_angle_rad)),
             {**learnt_from, "frames": len(self), "independent_moments": int(moments.max()) + 1},
@@ -83,6 +89,19 @@ class ProfileLearner:
                 "bones": _bones(raw_m, refined_m, recording),
             },
         )
+
+
+def _definition_offset(places: np.ndarray, sure_m: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """What is to be put back, (17, 3) trunk lengths: nothing that few moments show or that is no definition at all.
+
+    places: (17, 3) of `usual_places`; sure_m: (N, 17, 3) joints that both views are sure of; moments: (N,).
+    """
+    offset = beyond_convention(places)
+    for joint in np.flatnonzero(offset.any(axis=1)):
+        shown = len(np.unique(moments[np.isfinite(sure_m[:, joint, 0])]))
+        if shown < MOMENTS_OF_ITS_OWN or np.abs(offset[joint]).max() > MAX_OFFSET:
+            offset[joint] = 0.0
+    return offset
 
 
 def row_statistics(rows: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +127,9 @@ def row_statistics(rows: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, n
         share = seen / (seen + MOMENTS_OF_ITS_OWN)
         own_noise = max(SIGMA_PER_MEDIAN * float(np.median(own)), EQUAL_ROWS)
         noise[joint] = np.exp(share * np.log(own_noise) + (1 - share) * np.log(overall))
+        if noise[joint] > MAX_ROW_NOISE:  # the views show different things: that is no noise
+            noise[joint] = np.nan
+            continue
         freedom[joint] = 1 / (share / freedom_of_tails(own) + (1 - share) / overall_freedom)
     return noise, freedom
 

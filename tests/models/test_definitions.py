@@ -87,3 +87,11 @@ def test_unknown_joints_stay_unknown() -> None:
     beyond[PELVIS] = [0, 0.1, 0]
     np.testing.assert_array_equal(put_back(points_m[0], beyond), points_m[0])  # no trunk, no frame
     assert np.isnan(put_back(points_m[1], beyond)[HEAD]).all()
+
+
+def test_a_trunk_that_cannot_be_moves_nothing() -> None:
+    """One hip metres too far away, as a wrong disparity puts it."""
+    points_m, beyond = bodies(1)[0], np.zeros((17, 3))
+    beyond[PELVIS] = [0, 0.2, 0]
+    points_m[HIPS[0]] += [0.0, 0.0, 5.0]
+    np.testing.assert_array_equal(put_back(points_m, beyond), points_m)

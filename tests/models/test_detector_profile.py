@@ -66,6 +66,8 @@ def test_a_file_holds_everything(tmp_path: Path) -> None:
         ("row_noise = 0.005", "noise = 0.005", "joints.RightAnkle.noise: no such key; expected row_noise"),
         ("freedom = 3.0", 'freedom = "heavy"', "joints.RightAnkle.freedom: expected a number from 1 to 100"),
         ("0.2,", "2.0,", "joints.Pelvis.definition_offset: expected three numbers of at most 1"),
+        ("0.2,", "nan,", "joints.Pelvis.definition_offset: expected three numbers of at most 1"),
+        ("0.2,", "true,", "joints.Pelvis.definition_offset: expected three numbers of at most 1"),
         ("baseline_m = 0.5", "baseline = 0.5", "rig.baseline_m: expected a number from 0.001 to 1000, found None"),
         ("[rig]", "[camera]", "camera: no such key"),
     ],

@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 from binopose.app.frames import FramePair
 from binopose.app.lookahead import LookAhead
-from binopose.app.pipeline import Pipeline
+from binopose.app.pipeline import PersonResult, Pipeline
 from binopose.app.simulation.motion import SimulatedPerson
 from binopose.app.simulation.scene import SimulatedScene
 from binopose.app.simulation.virtual_rig import virtual_rig
 from binopose.calibration.errors import UserError
-from binopose.calibration.rectify import Rectifier
+from binopose.calibration.rectify import RectifiedRig, Rectifier
 from binopose.calibration.rig_file import save_rig
 from binopose.calibration.rig_import import import_rig
+from binopose.calibration.triangulate import project
 from binopose.engines.denoiser import SkeletonDenoiser
 from binopose.engines.detectors.simulated import DetectorNoise, SimulatedDetector
-from binopose.models.detector_profile import load_profile
+from binopose.models.detector_profile import load_profile, save_profile
+from binopose.models.pose import Pose2D, Pose3D
 from binopose.models.skeleton import BODY17
 from binopose.tools.datasets.benchmark import load_benchmark
 from binopose.tools.evaluate import evaluate
@@ -157,3 +159,47 @@ def test_what_cannot_be_done_is_said(
     assert complaint in capsys.readouterr().err
     assert (tmp_path / "there.toml").read_text() == "mine"
     assert not (tmp_path / "new.toml").exists()
+
+
+def seen_person(points_m: np.ndarray, confidence: np.ndarray, rows_px: np.ndarray, time_s: float) -> PersonResult:
+    """A person as the pipeline gives one; rows_px: (17,) by how much the left view is lower."""
+    rig = RectifiedRig(900.0, 640.0, 600.0, 360.0, 0.5, np.eye(3), np.eye(3))
+    left_px, right_px = project(rig, points_m)
+    left_px[:, 1] += rows_px
+    left, right = (Pose2D(points_px, confidence, BODY17) for points_px in (left_px, right_px))
+    pose = Pose3D(points_m, confidence, np.full((17, 3), 0.02), BODY17, time_s)
+    return PersonResult(left, right, pose, pose, rows_px)
+
+
+def standing_m() -> np.ndarray:
+    """Facing the cameras at 3 m; joints of no interest in the middle."""
+    points_m = np.full((17, 3), [0.0, 0.2, 3.0])
+    for side, x in (("Right", -0.15), ("Left", 0.15)):
+        points_m[BODY17.index(side + "Hip")] = [0.7 * x, 0.2, 3.0]
+        points_m[BODY17.index(side + "Shoulder")] = [x, -0.3, 3.0]
+        points_m[BODY17.index(side + "Ankle")] = [0.7 * x, 1.0, 3.0]
+    return points_m
+
+
+@pytest.mark.parametrize("trunks_up", [0.3, 3.0])
+@pytest.mark.parametrize("seconds", [1.2, 30.0])
+def test_whatever_is_learnt_can_be_loaded(tmp_path: Path, trunks_up: float, seconds: float) -> None:
+    """A pelvis put elsewhere counts when many moments show it and it is still on the body."""
+    learner, points_m = ProfileLearner(), standing_m()
+    points_m[PELVIS, 1] -= 0.5 * trunks_up
+    rng = np.random.default_rng(0)
+    for number in range(70):
+        rows_px = rng.normal(0, 500.0 if trunks_up > 1 else 3.0, 17)
+        learner.observe(seen_person(points_m, np.ones(17), rows_px, seconds * number / 70), 0)
+    save_profile(tmp_path / "p.toml", learner.profile("made up", virtual_rig(), {}))
+    found = load_profile(tmp_path / "p.toml")
+    assert found.definition_offset[PELVIS].any() == (trunks_up < 1 and seconds > 5)
+
+
+def test_somebody_who_is_hardly_there_teaches_no_rows() -> None:
+    learner, confidence = ProfileLearner(), np.zeros(17)
+    confidence[PELVIS] = 1.0
+    rows_px = np.where(np.arange(17) == PELVIS, 2.0, np.nan)
+    for number in range(70):
+        learner.observe(seen_person(standing_m(), confidence, rows_px, number / 2), 0)
+    assert np.isnan(learner.profile("made up", virtual_rig(), {}).row_noise).all()
